@@ -1,0 +1,1 @@
+"""Physics and numerics on arrays and ``ase.Atoms``: this floor knows no AiiDA."""
