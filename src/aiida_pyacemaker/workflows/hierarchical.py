@@ -1,0 +1,368 @@
+"""The whole method: distil, validate, then explore, cut out, fine-tune and resume until the MD reaches its goal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ToContext, WorkChain, if_, while_
+
+from ..data.ace_fit_block import AceFitBlockData
+from ..data.ace_potential import AcePotentialData
+from ..data.dataset import AtomicDatasetData
+from ..data.teacher import TeacherModelData
+from ..science import config
+from .cutout import CutoutWorkChain
+from .distillation import DistillationWorkChain
+from .explore import ExplorationWorkChain
+from .finetune import FinetuneWorkChain
+from .hierarchical_inputs import SETTINGS, validate_inputs
+from .hierarchical_summary import summarise_loop
+from .input_checks import settings_validator
+from .protocol import DEFAULT_OPTIONS
+from .submission import SubmitOnce, derived_seed
+from .validation import ValidationWorkChain
+
+
+class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
+    """Distil a teacher into a student, validate it, and let MD show where DFT has to teach both."""
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Declare ports, outline and exit codes."""
+        super().define(spec)
+        spec.input('task_code', valid_type=orm.AbstractCode, help='The `pyacemaker-task` program.')
+        spec.input('lammps_code', valid_type=orm.AbstractCode, help='`lmp` with ML-PACE, or `pyacemaker-lmp`.')
+        spec.input_namespace('pw', dynamic=True, help='`code`, `parameters` and `pseudos.<element>` of the SCF runs.')
+        spec.input('pw.code', valid_type=orm.AbstractCode, help='The `pw.x` program.')
+        spec.input('pw.parameters', valid_type=orm.Dict, required=False, help='Overrides of the pw.x input, by namelist.')
+        spec.input_namespace('pw.pseudos', dynamic=True, help='One UPF pseudopotential an element, caps included.')
+        spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
+        spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
+        spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pools and the gates start from.')
+        spec.input('md_structure', valid_type=AtomicDatasetData, help='One frame: where the MD starts.')
+        spec.input('held_out_structure', valid_type=AtomicDatasetData, required=False,
+                   help='One frame for the walker whose cutouts are kept out; default: `md_structure`.')
+        for port, model in SETTINGS.items():
+            spec.input(port, valid_type=orm.Dict, default=lambda: orm.Dict({}),
+                       validator=settings_validator(model, port), help=f'Settings, see `{model.__name__}`.')
+        spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(1), help='Root of every random choice.')
+        spec.input('options', valid_type=dict, non_db=True, default=lambda: dict(DEFAULT_OPTIONS),
+                   help='Scheduler options of every calculation.')
+        spec.inputs.validator = validate_inputs
+        spec.outline(
+            cls.setup,
+            while_(cls.should_distil)(
+                cls.run_distillation,
+                cls.inspect_distillation,
+                cls.run_validation,
+                cls.inspect_validation,
+            ),
+            if_(cls.should_keep_out)(
+                cls.run_held_out_walker,
+                cls.inspect_held_out_walker,
+                cls.run_held_out_cutout,
+                cls.inspect_held_out_cutout,
+            ),
+            while_(cls.should_explore)(
+                cls.run_exploration,
+                cls.inspect_exploration,
+                if_(cls.should_learn)(
+                    cls.run_cutout,
+                    cls.inspect_cutout,
+                    cls.run_finetuning,
+                    cls.inspect_finetuning,
+                ),
+            ),
+            cls.results,
+        )
+        spec.output('potential', valid_type=AcePotentialData, help='The student after the last update.')
+        spec.output('teacher', valid_type=TeacherModelData, help='The teacher after the last update.')
+        spec.output_namespace('blocks', valid_type=AceFitBlockData, dynamic=True, help='What the student was fitted to, by source.')
+        spec.output('held_out_dataset', valid_type=AtomicDatasetData, required=False,
+                    help='Kept-out cutouts with DFT forces, never trained on.')
+        spec.output('summary', valid_type=orm.Dict, required=False, help='Rounds, halts, DFT calls and steps.')
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_DISTILLATION', message='Phase 1 failed: no potential was made.')
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_VALIDATION', message='Phase 2 failed before its gates were judged.')
+        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_EXPLORATION', message='The MD failed; the best potential is attached.')
+        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_CUTOUT', message='Phase 3 gave no label; the best potential is attached.')
+        spec.exit_code(405, 'ERROR_SUB_PROCESS_FAILED_FINETUNE', message='Phase 4 failed; the best potential is attached.')
+        spec.exit_code(601, 'GATE_FAILED', message='A validation gate failed in every attempt; the best potential is attached.')
+        spec.exit_code(602, 'BUDGET_SPENT', message='{what} is spent before the MD goal; the best potential is attached.')
+
+    @classmethod
+    def get_builder_from_protocol(cls, codes: dict[str, orm.AbstractCode], **inputs: Any) -> Any:
+        """Return a builder, see :func:`.hierarchical_inputs.fill_builder`."""
+        from .hierarchical_inputs import fill_builder
+
+        return fill_builder(cls.get_builder(), codes, **inputs)
+
+    def setup(self) -> None:
+        """Read the settings; nothing is known yet."""
+        self.ctx.attempt = 0
+        self.ctx.round = 0
+        self.ctx.gates_passed = False
+        self.ctx.outcome = 'start'
+        self.ctx.restart = None
+        self.ctx.spent = 0
+        self.ctx.label_datasets = {}
+        self.ctx.records = {}
+        self.ctx.best_failures = None
+
+    # phases 1 and 2 ------------------------------------------------------------------------------------------------
+
+    def should_distil(self) -> bool:
+        """Return whether a potential is still to be made that passes its gates."""
+        tries = self._settings('validation', config.ValidationConfig).max_attempts
+        return not self.ctx.gates_passed and self.ctx.attempt < tries
+
+    def run_distillation(self) -> Any:
+        """Run phase 1, with a denser pool on every further attempt."""
+        self.ctx.attempt += 1
+        pool = self._settings('distillation', config.DistillationConfig).pool
+        density = pool.denser_factor ** (self.ctx.attempt - 1)
+        strategy = self._settings('strategy', config.LoopStrategyConfig)
+        inputs = {
+            **self._shared('task_code', 'teacher', 'elements', 'prototypes', 'distillation', 'fit'),
+            'baseline': orm.Str(strategy.baseline_potential_type),
+            'density': orm.Float(density),
+            'seed': self._seed('distillation', self.ctx.attempt),
+        }
+        self.report(f'phase 1, attempt {self.ctx.attempt}: distilling with pool density {density:.2f}')
+        return self._submit(DistillationWorkChain, f'distillation_{self.ctx.attempt}', inputs)
+
+    def inspect_distillation(self) -> Any:
+        """Take over the potential."""
+        child = self.ctx.child
+        if not child.is_finished_ok:
+            self._attach()
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_DISTILLATION
+        self.ctx.candidate = child
+        return None
+
+    def run_validation(self) -> Any:
+        """Run phase 2 on the newest potential."""
+        inputs = {
+            **self._shared('task_code', 'teacher', 'prototypes', 'validation'),
+            'potential': self.ctx.candidate.outputs.potential,
+            'seed': self._seed('validation', self.ctx.attempt),
+        }
+        self.report('phase 2: holding the potential against its gates')
+        return self._submit(ValidationWorkChain, f'validation_{self.ctx.attempt}', inputs)
+
+    def inspect_validation(self) -> Any:
+        """Keep the best potential so far; go on when every gate passed."""
+        child = self.ctx.child
+        if 'report' not in child.outputs:
+            self._adopt(self.ctx.candidate)
+            self._attach()
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_VALIDATION
+        failed = [gate['name'] for gate in child.outputs.report['gates'] if not gate['passed']]
+        if self.ctx.best_failures is None or len(failed) < self.ctx.best_failures:
+            self.ctx.best_failures = len(failed)
+            self._adopt(self.ctx.candidate)
+        self.ctx.gates_passed = child.is_finished_ok
+        if child.is_finished_ok:
+            self.report('every gate passed')
+            return None
+        self.report(f'gates failed: {", ".join(failed)}; a denser pool is next, if attempts remain')
+        if not self.should_distil():
+            self._attach()
+            return self.exit_codes.GATE_FAILED
+        return None
+
+    def _adopt(self, distillation: orm.WorkChainNode) -> None:
+        """Make this potential the current one."""
+        self.ctx.potential = distillation.outputs.potential
+        self.ctx.blocks = dict(distillation.outputs.blocks)
+        self.ctx.teacher = self.inputs.teacher
+
+    # kept-out cutouts ----------------------------------------------------------------------------------------------
+
+    def should_keep_out(self) -> bool:
+        """Return whether cutouts are kept out of training to judge it."""
+        return self._budget().n_held_out > 0
+
+    def run_held_out_walker(self) -> Any:
+        """Run a walker of its own with the first potential until it halts."""
+        inputs = self._exploration_inputs('held_out_walker')
+        inputs['structure'] = self.inputs.get('held_out_structure', self.inputs.md_structure)
+        self.report('a walker of its own looks for frames that are kept out of training')
+        return self._submit(ExplorationWorkChain, 'held_out_walker', inputs)
+
+    def inspect_held_out_walker(self) -> Any:
+        """Take the frames at the walker's end."""
+        if not self.ctx.child.is_finished_ok:
+            self._attach()
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_EXPLORATION
+        self.ctx.explored = self.ctx.child
+        return None
+
+    def run_held_out_cutout(self) -> Any:
+        """Cut out and label the kept-out frames."""
+        count = min(self._budget().n_held_out, self._budget().max_dft_calls)
+        return self._submit(CutoutWorkChain, 'held_out_cutout', self._cutout_inputs('held_out_cutout', count))
+
+    def inspect_held_out_cutout(self) -> Any:
+        """Attach the kept-out labels."""
+        if 'training_dataset' not in self.ctx.child.outputs:
+            self._attach()
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
+        self._book_cutout('held_out_cutout')
+        self.out('held_out_dataset', self.ctx.child.outputs.training_dataset)
+        return None
+
+    # phases 3 and 4 ------------------------------------------------------------------------------------------------
+
+    def should_explore(self) -> bool:
+        """Return whether the MD has not reached its goal."""
+        return bool(self.ctx.outcome != 'goal')
+
+    def run_exploration(self) -> Any:
+        """Start the MD, or resume it at the step where it halted."""
+        self.ctx.round += 1
+        inputs = self._exploration_inputs(f'explore_{self.ctx.round}')
+        if self.ctx.restart is None:
+            inputs['structure'] = self.inputs.md_structure
+        else:
+            inputs |= {'restart': self.ctx.restart, 'soft_start': orm.Bool(True)}
+        self.report(f'round {self.ctx.round}: MD {"starts" if self.ctx.restart is None else "resumes"}')
+        return self._submit(ExplorationWorkChain, self._label('explore'), inputs)
+
+    def inspect_exploration(self) -> Any:
+        """Note how the MD ended and where it resumes."""
+        child = self.ctx.child
+        if not child.is_finished_ok:
+            self._attach()
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_EXPLORATION
+        self.ctx.explored = child
+        self.ctx.outcome = child.outputs.outcome.value
+        self.ctx.restart = child.outputs.restart
+        self.ctx.records[self._label('explore')] = child.outputs.summary
+        self.report(f'round {self.ctx.round}: MD ended at step {child.outputs.summary["last_step"]}: {self.ctx.outcome}')
+        if self.ctx.outcome != 'goal' and self._spent_budget():
+            self._attach()
+            return self.exit_codes.BUDGET_SPENT.format(what=self._spent_budget())
+        return None
+
+    def should_learn(self) -> bool:
+        """Return whether the MD showed something to learn."""
+        return bool(self.ctx.outcome != 'goal')
+
+    def run_cutout(self) -> Any:
+        """Run phase 3 on the frames around the halt."""
+        remaining = self._budget().max_dft_calls - self.ctx.spent
+        count = min(self._settings('cutout', config.CutoutConfig).max_epicentres, remaining)
+        return self._submit(CutoutWorkChain, self._label('cutout'), self._cutout_inputs(self._label('cutout'), count))
+
+    def inspect_cutout(self) -> Any:
+        """Count what was paid."""
+        if 'training_dataset' not in self.ctx.child.outputs:
+            self._attach()
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
+        self._book_cutout(self._label('cutout'))
+        self.ctx.label_datasets[f'round_{self.ctx.round:02d}'] = self.ctx.child.outputs.label_dataset
+        self.ctx.training_dataset = self.ctx.child.outputs.training_dataset
+        return None
+
+    def run_finetuning(self) -> Any:
+        """Run phase 4: teacher, surrogates, incremental student."""
+        inputs = {
+            **self._shared('task_code', 'elements', 'fit', 'finetune'),
+            'teacher': self.ctx.teacher,
+            'potential': self.ctx.potential,
+            'blocks': self.ctx.blocks,
+            'label_datasets': self.ctx.label_datasets,
+            'training_datasets': {f'dft_{self.ctx.round:02d}': self.ctx.training_dataset},
+            'halted': self.ctx.explored.outputs.frames,
+            'generation': orm.Int(self.ctx.round),
+            'seed': self._seed('finetune', self.ctx.round),
+        }
+        self.report(f'round {self.ctx.round}: the teacher and the student learn from {self.ctx.spent} SCFs in all')
+        return self._submit(FinetuneWorkChain, self._label('finetune'), inputs)
+
+    def inspect_finetuning(self) -> Any:
+        """Take over teacher, student and blocks."""
+        child = self.ctx.child
+        if not child.is_finished_ok:
+            self._attach()
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FINETUNE
+        self.ctx.teacher = child.outputs.teacher
+        self.ctx.potential = child.outputs.potential
+        self.ctx.blocks = dict(child.outputs.blocks)
+        self.ctx.records[self._label('finetune')] = child.outputs.metrics
+        return None
+
+    def results(self) -> None:
+        """Attach the outputs of a run that reached its goal."""
+        self.report(f'MD reached its goal after {self.ctx.round} rounds and {self.ctx.spent} SCFs')
+        self._attach()
+
+    # shared --------------------------------------------------------------------------------------------------------
+
+    def _settings(self, port: str, model: type[Any]) -> Any:
+        return model.model_validate(self.inputs[port].get_dict())
+
+    def _budget(self) -> config.BudgetConfig:
+        budget: config.BudgetConfig = self._settings('strategy', config.LoopStrategyConfig).budget
+        return budget
+
+    def _spent_budget(self) -> str | None:
+        budget = self._budget()
+        if self.ctx.spent >= budget.max_dft_calls:
+            return f'the budget of {budget.max_dft_calls} DFT calls'
+        if self.ctx.round > budget.max_rounds:
+            return f'the budget of {budget.max_rounds} rounds'
+        return None
+
+    def _shared(self, *ports: str) -> dict[str, Any]:
+        return {port: self.inputs[port] for port in ports}
+
+    def _seed(self, *names: Any) -> orm.Int:
+        return orm.Int(derived_seed(self.inputs.seed.value, *map(str, names)))
+
+    def _label(self, step: str) -> str:
+        return f'round_{self.ctx.round:02d}_{step}'
+
+    def _submit(self, process: type[WorkChain], label: str, inputs: dict[str, Any]) -> Any:
+        return ToContext(child=self.submit_once(label, process, {**inputs, 'options': self.inputs.options}))
+
+    def _thresholds(self) -> orm.Dict:
+        return orm.Dict(self._settings('strategy', config.LoopStrategyConfig).thresholds.model_dump())
+
+    def _exploration_inputs(self, name: str) -> dict[str, Any]:
+        return {
+            **self._shared('lammps_code', 'md'),
+            'potential': self.ctx.potential,
+            'thresholds': self._thresholds(),
+            'max_segments': orm.Int(self._budget().max_segments),
+            'seed': self._seed(name),
+        }
+
+    def _cutout_inputs(self, name: str, count: int) -> dict[str, Any]:
+        self.report(f'phase 3: at most {count} cutouts for DFT; {self.ctx.spent} SCFs spent so far')
+        return {
+            **self._shared('task_code', 'cutout'),
+            'frames': self.ctx.explored.outputs.frames,
+            'steps': orm.List(self.ctx.explored.outputs.summary['frame_steps']),
+            'potential': self.ctx.potential,
+            'teacher': self.ctx.teacher,
+            'thresholds': self._thresholds(),
+            'n_epicentres': orm.Int(count),
+            'dft': {'pw': self.inputs.pw, 'dft': self.inputs.dft},
+            'seed': self._seed(name),
+        }
+
+    def _book_cutout(self, label: str) -> None:
+        report = self.ctx.child.outputs.report
+        self.ctx.spent += report['n_scf']
+        self.ctx.records[label] = report
+
+    def _attach(self) -> None:
+        """Attach the best there is, so that a run that stops early is usable."""
+        if 'potential' not in self.ctx:
+            return
+        self.out('potential', self.ctx.potential)
+        self.out('teacher', self.ctx.teacher)
+        self.out('blocks', self.ctx.blocks)
+        self.out('summary', summarise_loop(**self.ctx.records))

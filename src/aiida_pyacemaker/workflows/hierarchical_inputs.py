@@ -1,0 +1,110 @@
+"""The root's inputs: which settings model stands behind which port, what is checked, and the protocol builder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+
+from ..data.dataset import AtomicDatasetData
+from ..data.teacher import TeacherModelData
+from ..science import config
+from .input_checks import check_elements, check_overlap
+from .protocol import load_protocol
+
+SETTINGS: dict[str, type[config.Settings]] = {
+    'distillation': config.DistillationConfig,
+    'fit': config.FitConfig,
+    'validation': config.ValidationConfig,
+    'md': config.MdConfig,
+    'strategy': config.LoopStrategyConfig,
+    'cutout': config.CutoutConfig,
+    'dft': config.DftConfig,
+    'finetune': config.FinetuneConfig,
+}
+
+
+def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
+    """Hold the ports against each other: elements, codes, overlaps; a missing port is reported by the port itself."""
+    needed = ('elements', 'teacher', 'prototypes', 'md_structure', 'pw', 'task_code', 'lammps_code', 'cutout')
+    if any(name not in inputs for name in needed):
+        return None
+    return _check_codes(inputs) or _check_chemistry(inputs) or _check_structures(inputs)
+
+
+def _check_codes(inputs: dict[str, Any]) -> str | None:
+    plugins = {'lammps_code': 'pyacemaker.lammps', 'pw.code': 'quantumespresso.pw'}
+    codes = {'lammps_code': inputs['lammps_code'], 'pw.code': inputs['pw'].get('code')}
+    for port, wanted in plugins.items():
+        code = codes[port]
+        found = code.default_calc_job_plugin if code is not None else None
+        if code is not None and found not in (None, wanted):
+            return f'{port}: the code {code.full_label} is for {found}, allowed: {wanted}'
+    return None
+
+
+def _check_chemistry(inputs: dict[str, Any]) -> str | None:
+    elements = inputs['elements'].get_list()
+    settings = config.CutoutConfig.model_validate(inputs['cutout'].get_dict())
+    caps = [settings.passivation_element] if settings.enable_passivation else []
+    known = inputs['teacher'].base.attributes.get('elements')
+    message = check_elements([*elements, *caps], known, port='teacher', remedy='give a model that was trained on it')
+    pseudos = inputs['pw'].get('pseudos', {})
+    message = message or check_elements(
+        [*elements, *caps], pseudos, port='pw.pseudos', remedy='add the UPF of that element to the family'
+    )
+    for port in ('prototypes', 'md_structure', 'held_out_structure'):
+        if port in inputs and not message:
+            present = inputs[port].base.attributes.get('elements')
+            message = check_elements(present, elements, port='elements', remedy=f'{port} holds an element not named here')
+    return message
+
+
+def _check_structures(inputs: dict[str, Any]) -> str | None:
+    for port in ('md_structure', 'held_out_structure'):
+        if port in inputs and len(inputs[port].get_frames()) != 1:
+            return f'{port}: holds {len(inputs[port].get_frames())} frames, allowed: 1'
+    messages = (
+        check_overlap(inputs[port].get_frames(), port=port)
+        for port in ('prototypes', 'md_structure', 'held_out_structure')
+        if port in inputs
+    )
+    return next((message for message in messages if message), None)
+
+
+def fill_builder(
+    builder: Any,
+    codes: dict[str, orm.AbstractCode],
+    *,
+    structures: dict[str, AtomicDatasetData],
+    teacher: TeacherModelData,
+    pseudos: dict[str, Any],
+    protocol: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    **extra: Any,
+) -> Any:
+    """Fill a builder of the root from a protocol.
+
+    codes: `task`, `lammps` and `pw`; structures: `prototypes`, `md_structure` and optionally `held_out_structure`;
+    pseudos: UPF nodes by element; overrides: nested as the settings ports, an unknown key is refused;
+    extra: `elements`, `seed`, `options`.
+    """
+    settings = load_protocol('hierarchical', protocol, overrides)
+    builder.task_code, builder.lammps_code, builder.pw.code = codes['task'], codes['lammps'], codes['pw']
+    builder.pw.pseudos = pseudos
+    parameters = settings.pop('pw_parameters', None)
+    if parameters:
+        builder.pw.parameters = orm.Dict(parameters)
+    builder.teacher = teacher
+    for port, node in structures.items():
+        setattr(builder, port, node)
+    present = {symbol for node in structures.values() for symbol in node.base.attributes.get('elements')}
+    builder.elements = orm.List(list(extra.pop('elements', sorted(present))))
+    for port in SETTINGS:
+        setattr(builder, port, orm.Dict(settings.get(port, {})))
+    builder.seed = orm.Int(extra.pop('seed', 1))
+    if 'options' in extra:
+        builder.options = extra.pop('options')
+    if extra:
+        raise ValueError(f'unknown arguments {sorted(extra)}; allowed: elements, seed, options')
+    return builder
