@@ -1,0 +1,1 @@
+"""CalcJobs: one file a process, all on top of one base."""

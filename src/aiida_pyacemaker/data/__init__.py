@@ -1,0 +1,1 @@
+"""Data types: datasets of frames, potentials, fit blocks, teachers."""

@@ -1,0 +1,1 @@
+"""Parsers: what a finished program left becomes nodes."""

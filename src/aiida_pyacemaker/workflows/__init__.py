@@ -1,0 +1,1 @@
+"""WorkChains: who runs after whom, and what to do on failure."""

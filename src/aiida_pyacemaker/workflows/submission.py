@@ -1,0 +1,60 @@
+"""Steps that may run twice: a child is submitted once, its random choices follow from the root's seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import Process
+
+
+class SubmitOnce:
+    """Mixin of our WorkChains: a step looks for its own called child before it submits one.
+
+    A worker that is killed between ``submit`` and the end of the step runs the step again; without this it would
+    leave two children under one link label.
+    """
+
+    def submit_once(self, link_label: str, process: type[Process], inputs: Mapping[str, Any]) -> orm.ProcessNode:
+        """Return the child called under ``link_label``, submitting it when there is none."""
+        node: orm.ProcessNode = self.node  # type: ignore[attr-defined]
+        called = find_called(node, link_label)
+        if called is not None:
+            self.report(f'adopting {called.process_label}<{called.pk}> as {link_label!r}')  # type: ignore[attr-defined]
+            return called
+        child = drop_missing(inputs)
+        child['metadata'] = {**child.get('metadata', {}), 'call_link_label': link_label}
+        submitted: orm.ProcessNode = self.submit(process, **child)  # type: ignore[attr-defined]
+        return submitted
+
+
+def find_called(node: orm.ProcessNode, link_label: str) -> orm.ProcessNode | None:
+    """Return the process that ``node`` called under ``link_label``, or ``None``."""
+    links = node.base.links.get_outgoing(
+        link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK), link_label_filter=_escape(link_label)
+    )
+    found = [link.node for link in links.all() if link.link_label == link_label]
+    return found[0] if found else None
+
+
+def derived_seed(root: int, *names: str) -> int:
+    """Return a seed in [0, 2^31) that depends on ``root`` and ``names`` only (sha256), the same on every machine."""
+    digest = hashlib.sha256('/'.join((str(int(root)), *names)).encode()).digest()
+    return int.from_bytes(digest[:4], 'little') >> 1
+
+
+def drop_missing(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``inputs`` as plain dictionaries without values that are ``None``."""
+    return {
+        key: drop_missing(value) if isinstance(value, Mapping) and not isinstance(value, orm.Node) else value
+        for key, value in inputs.items()
+        if value is not None
+    }
+
+
+def _escape(label: str) -> str:
+    """Return ``label`` for an SQL LIKE filter."""
+    return label.replace('\\', '\\\\').replace('_', '\\_').replace('%', '\\%')

@@ -1,0 +1,100 @@
+"""Fixtures of all tests: a temporary profile, this machine as computer, the real programs as codes."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
+import pytest
+from ase.build import bulk
+
+pytest_plugins = ['aiida.tools.pytest_fixtures']
+
+ROOT = Path(__file__).parents[1]
+TEACHERS = ROOT / 'examples' / 'silicon' / 'teachers'
+
+
+def find_program(name):
+    """Return the path of a program that was installed beside this interpreter, else of one on the search path."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f'{name} is neither beside {sys.executable} nor on PATH: install the package first')
+    return found
+
+
+@pytest.fixture
+def localhost(aiida_localhost):
+    """This machine, without a waiting time between connections or polls."""
+    aiida_localhost.configure(safe_interval=0.0, use_login_shell=False)
+    aiida_localhost.set_minimum_job_poll_interval(0.1)
+    return aiida_localhost
+
+
+@pytest.fixture
+def task_code(aiida_code_installed, localhost):
+    """The `pyacemaker-task` program."""
+    return aiida_code_installed(
+        label='pyacemaker-task', computer=localhost, filepath_executable=find_program('pyacemaker-task')
+    )
+
+
+@pytest.fixture
+def lammps_code(aiida_code_installed, localhost):
+    """The `pyacemaker-lmp` program."""
+    return aiida_code_installed(
+        label='pyacemaker-lmp',
+        computer=localhost,
+        default_calc_job_plugin='pyacemaker.lammps',
+        filepath_executable=find_program('pyacemaker-lmp'),
+    )
+
+
+@pytest.fixture
+def pw_code(aiida_code_installed, localhost):
+    """The `pw.x` program, serial."""
+    return aiida_code_installed(
+        label='pw',
+        computer=localhost,
+        default_calc_job_plugin='quantumespresso.pw',
+        filepath_executable=find_program('pw.x'),
+        with_mpi=False,
+        prepend_text='export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1',
+    )
+
+
+@pytest.fixture
+def serial_options():
+    """Scheduler options of a short serial job."""
+    return {
+        'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1},
+        'withmpi': False,
+        'max_wallclock_seconds': 600,
+    }
+
+
+@pytest.fixture(scope='session')
+def teacher_files():
+    """The three members of the silicon committee that the example ships."""
+    files = sorted(TEACHERS.glob('*.model'))
+    assert files, f'no teacher in {TEACHERS}: run examples/silicon/train_teachers.py'
+    return files
+
+
+@pytest.fixture
+def teacher(teacher_files):
+    """The silicon committee as a stored node."""
+    from aiida_pyacemaker.data.teacher import TeacherModelData
+
+    return TeacherModelData.from_files(teacher_files, source='examples/silicon', licence='MIT').store()
+
+
+@pytest.fixture
+def silicon_prototypes():
+    """Diamond silicon, primitive cell, as a stored dataset."""
+    from aiida_pyacemaker.data.dataset import AtomicDatasetData
+
+    return AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43)).store()
