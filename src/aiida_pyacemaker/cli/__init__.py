@@ -1,0 +1,20 @@
+"""``aiida-pyacemaker``: set a machine up, watch a run, report on it."""
+
+from __future__ import annotations
+
+import click
+
+from .report import report_command
+from .setup import setup_command
+from .status import status_command
+
+
+@click.group(context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(package_name='aiida-pyacemaker')
+def main() -> None:
+    """Distil a foundation model into a fast ACE potential; buy DFT only where it is ignorant."""
+
+
+main.add_command(setup_command)
+main.add_command(status_command)
+main.add_command(report_command)

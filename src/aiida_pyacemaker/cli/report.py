@@ -1,0 +1,22 @@
+"""``aiida-pyacemaker report PK``: figures, one page, the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command('report')
+@click.argument('process')
+@click.option('-p', '--profile', help='AiiDA profile, when not the default one.')
+@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), help='Folder. Default: report-PK.')
+def report_command(process: str, profile: str | None, output: Path | None) -> None:
+    """Write report.html, its figures, summary.json and the potential of PROCESS (PK or UUID)."""
+    from ..report.page import write_report
+    from .status import load_process
+
+    pk = load_process(process, profile)
+    folder = output or Path(f'report-{pk}')
+    write_report(pk, folder)
+    click.echo(f'wrote {folder}/report.html')

@@ -1,0 +1,65 @@
+"""``aiida-pyacemaker status PK``: the run as a live tree."""
+
+from __future__ import annotations
+
+import time
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+
+def follow(root: int, *, interval_s: float = 2.0, console: Console | None = None) -> None:
+    """Show the tree of ``root`` until it is over: redrawn in a terminal, printed once a minute elsewhere."""
+    from .tree import tree_of
+
+    console = console or Console()
+    tree, over = tree_of(root)
+    if not console.is_terminal:
+        last_print = float('-inf')
+        while not over:
+            if time.monotonic() - last_print > 60:
+                console.print(tree)
+                last_print = time.monotonic()
+            time.sleep(interval_s)
+            tree, over = tree_of(root)
+        console.print(tree)
+        return
+    with Live(tree, console=console, refresh_per_second=2, vertical_overflow='crop') as live:
+        while not over:
+            time.sleep(interval_s)
+            tree, over = tree_of(root)
+            live.update(tree)
+
+
+def load_process(identifier: str, profile: str | None) -> int:
+    """Load the profile and return the PK of a process given by PK or UUID."""
+    from aiida import load_profile, orm
+    from aiida.common.exceptions import NotExistent
+
+    load_profile(profile)
+    try:
+        node = orm.load_node(identifier)
+    except (NotExistent, ValueError) as error:
+        raise click.BadParameter(f'{identifier}: {error}', param_hint='PROCESS') from error
+    if not isinstance(node, orm.ProcessNode):
+        raise click.BadParameter(f'{identifier} is a {type(node).__name__}, expected a process', param_hint='PROCESS')
+    return int(node.pk)
+
+
+@click.command('status')
+@click.argument('process')
+@click.option('-p', '--profile', help='AiiDA profile, when not the default one.')
+@click.option('--once', is_flag=True, help='Print the tree once and leave.')
+def status_command(process: str, profile: str | None, once: bool) -> None:
+    """Watch PROCESS (PK or UUID): its steps by name, with bars for what runs now."""
+    pk = load_process(process, profile)
+    if once:
+        from .tree import tree_of
+
+        Console().print(tree_of(pk)[0])
+        return
+    try:
+        follow(pk)
+    except KeyboardInterrupt:
+        click.echo('left; the run goes on')
