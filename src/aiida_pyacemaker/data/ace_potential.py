@@ -9,8 +9,6 @@ from typing import Any
 
 from aiida import orm
 
-from ..science.ace import AcePotential
-
 FILES = ('potential.yaml', 'potential.yace', 'potential.asi', 'baseline.json', 'baseline.table')
 REQUIRED = ('potential.yaml',)
 
@@ -25,6 +23,8 @@ class AcePotentialData(orm.Data):
     @classmethod
     def from_folder(cls, path: str | Path, *, metrics: Mapping[str, Any] | None = None) -> AcePotentialData:
         """Return an unstored node of the files in ``path``; raise ``ValueError`` naming what is missing."""
+        from ..science.ace import AcePotential
+
         folder = Path(path)
         present = [name for name in FILES if (folder / name).is_file()]
         missing = [name for name in REQUIRED if name not in present]

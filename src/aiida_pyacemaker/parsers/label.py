@@ -1,0 +1,20 @@
+"""What labelling leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+
+from .base import TaskParser
+
+
+class LabelParser(TaskParser):
+    """Labelled frames, the rows that are kept, and a report."""
+
+    def collect(self, folder: Path, report: dict[str, Any]) -> None:
+        """Attach frames, rows and report."""
+        self.out_frames('dataset', folder / 'labels.npz')
+        self.out_arrays('kept', indices=folder / 'kept.npy')
+        self.out('report', orm.Dict(report))
