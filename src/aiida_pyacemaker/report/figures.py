@@ -1,0 +1,120 @@
+"""The figures of a report; each draws what it is given on the axes it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+INK, CALM, WARM, ALARM, GOOD = '#1f2933', '#2563a8', '#d9822b', '#c2333b', '#2c8a57'
+PHASE_COLOURS = {
+    'distillation': '#2563a8',
+    'validation': '#5a9bd4',
+    'held_out': '#8a94a6',
+    'exploration': '#2c8a57',
+    'cutout': '#c2333b',
+    'finetuning': '#d9822b',
+}
+
+
+def draw_gamma(
+    ax: Any, segments: Sequence[Mapping[str, Any]], *, timestep_ps: float, thresholds: Mapping[str, float]
+) -> None:
+    """Draw the largest γ of the system against time in ps, one line a segment, a mark where the MD halted."""
+    for segment in segments:
+        time = np.asarray(segment['step'], dtype=float) * timestep_ps
+        gamma = np.asarray(segment['max_gamma'], dtype=float)
+        if not len(time):
+            continue
+        ax.plot(time, gamma, color=CALM, linewidth=1.1)
+        if segment['outcome'] in ('halted', 'danger'):
+            ax.axvline(time[-1], color=ALARM, linewidth=0.8, linestyle=':')
+            ax.plot(time[-1:], gamma[-1:], marker='v', color=ALARM, markersize=8, linestyle='none', label='halt')
+    for name, colour in (('add_train', GOOD), ('call_dft', WARM), ('danger', ALARM)):
+        value = thresholds.get(f'threshold_{name}')
+        if value:
+            ax.axhline(value, color=colour, linewidth=0.9, linestyle='--', label=name.replace('_', ' '))
+    ax.set_yscale('symlog', linthresh=1.0)
+    ax.set_xlabel('MD time (ps)')
+    ax.set_ylabel('largest extrapolation grade γ')
+    handles, labels = ax.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    if unique:
+        ax.legend(unique.values(), unique.keys(), frameon=False, fontsize=8, ncols=2)
+
+
+def draw_parity(ax: Any, parity: Mapping[str, Any]) -> None:
+    """Draw predicted against DFT core forces in eV/Å, before and after learning, on kept-out frames."""
+    reference = np.asarray(parity['reference'])
+    for name, colour in (('before', WARM), ('after', CALM)):
+        label = f'{name}: RMSE {parity[f"rmse_{name}_eV_per_A"]:.3f} eV/Å'
+        ax.plot(reference, parity[name], 'o', markersize=4, color=colour, alpha=0.75, label=label)
+    everything = np.concatenate([reference, parity['before'], parity['after']])
+    limits = [float(everything.min()), float(everything.max())]
+    ax.plot(limits, limits, color=INK, linewidth=0.8)
+    ax.set_xlabel('DFT core force (eV/Å)')
+    ax.set_ylabel('potential (eV/Å)')
+    ax.legend(frameon=False, fontsize=8)
+
+
+def draw_learning(ax: Any, learning: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the core force RMSE in eV/Å on kept-out frames against the DFT calls paid for training."""
+    calls = [point['n_dft_calls'] for point in learning]
+    errors = [point['rmse_eV_per_A'] for point in learning]
+    ax.plot(calls, errors, marker='o', color=CALM)
+    for point in learning:
+        ax.annotate(
+            point['label'].replace('_finetune', '').replace('_', ' '),
+            (point['n_dft_calls'], point['rmse_eV_per_A']),
+            textcoords='offset points',
+            xytext=(4, 6),
+            fontsize=8,
+        )
+    ax.set_ylim(bottom=0)
+    ax.margins(x=0.15)
+    ax.set_xlabel('DFT calls for training')
+    ax.set_ylabel('core force RMSE (eV/Å)')
+
+
+def draw_gates(ax: Any, gates: Sequence[Mapping[str, Any]]) -> None:
+    """Draw each gate's value over its limit (1 is the limit); gates without numbers are drawn by verdict."""
+    names, ratios, colours = [], [], []
+    for gate in gates:
+        ratio = gate_ratio(gate)
+        names.append(str(gate['name']).replace('_', ' '))
+        ratios.append(min(ratio, 2.0))
+        colours.append(GOOD if gate['passed'] else ALARM)
+    rows = np.arange(len(names))
+    ax.barh(rows, ratios, color=colours, height=0.6)
+    ax.axvline(1.0, color=INK, linewidth=0.9, linestyle='--')
+    ax.set_yticks(rows, names, fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 2.05)
+    ax.set_xlabel('value / limit (cut at 2)')
+
+
+def gate_ratio(gate: Mapping[str, Any]) -> float:
+    """Return |value| / limit, or 0.5 and 2 for a passed and a failed gate that has no such numbers."""
+    value, limit = gate.get('value'), gate.get('limit')
+    numeric = all(isinstance(number, int | float) and not isinstance(number, bool) for number in (value, limit))
+    if numeric and limit and np.isfinite([value, limit]).all():
+        ratio = abs(value) / abs(limit)  # type: ignore[arg-type]
+        if (ratio <= 1) == bool(gate['passed']):
+            return float(ratio)
+    return 0.5 if gate['passed'] else 2.0
+
+
+def draw_phase_times(ax: Any, phases: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the wall time of every step in s, coloured by phase, in the order they ran."""
+    rows = np.arange(len(phases))
+    colours = [PHASE_COLOURS[step['phase']] for step in phases]
+    ax.barh(rows, [step['wall_s'] for step in phases], color=colours, height=0.65)
+    for row, step in zip(rows, phases, strict=True):
+        ax.annotate(
+            f'{step["wall_s"]:.0f} s', (step['wall_s'], row), textcoords='offset points', xytext=(4, -3), fontsize=8
+        )
+    ax.set_yticks(rows, [step['label'].replace('_', ' ') for step in phases], fontsize=8)
+    ax.invert_yaxis()
+    ax.margins(x=0.15)
+    ax.set_xlabel('wall time (s)')

@@ -1,0 +1,152 @@
+"""The report of a run: figures, one HTML page that needs nothing else, ``summary.json`` and the potential to use."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from . import figures
+from .bundle import write_potential_bundle
+from .collect import collect_run, summarise
+
+CAPTIONS = {
+    'gamma': 'The MD. It halts where the potential meets what it does not know, and goes on once that is learnt.',
+    'parity': 'Forces on the core atoms of frames that were kept out of training, against DFT.',
+    'learning': 'What each DFT call bought.',
+    'gates': 'The gates of phase 2: the distilled potential against its teacher.',
+    'phases': 'Where the time went.',
+}
+
+
+def write_report(root: int, folder: Path) -> dict[str, Any]:
+    """Write ``report.html``, its PNGs, ``summary.json`` and ``potential/`` of the run ``root``; return the summary."""
+    from aiida import orm
+
+    folder.mkdir(parents=True, exist_ok=True)
+    collected = collect_run(root)
+    summary = summarise(collected)
+    images = draw_all(collected, folder)
+    node = orm.load_node(root)
+    lines: Sequence[str] = ()
+    if 'potential' in node.outputs:
+        lines = write_potential_bundle(node.outputs.potential, node.inputs.md_structure, folder / 'potential')
+    (folder / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
+    (folder / 'report.html').write_text(render_page(collected, summary, images, lines))
+    return summary
+
+
+def draw_all(collected: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Draw the figures there are data for as PNGs in ``folder``; return them by name."""
+    from matplotlib.figure import Figure
+
+    settings = collected['settings']
+    thresholds = _thresholds(settings)
+    timestep = float(settings.get('md', {}).get('timestep_ps', 0.001))
+    parity, learning = collected['parity'], collected['learning']
+    drawings: dict[str, tuple[Any, Callable[[Any], None], tuple[float, float]]] = {
+        'gamma': (
+            collected['segments'],
+            partial(figures.draw_gamma, segments=collected['segments'], timestep_ps=timestep, thresholds=thresholds),
+            (9.0, 3.4),
+        ),
+        'parity': (parity, partial(figures.draw_parity, parity=parity), (4.6, 4.2)),
+        'learning': (learning, partial(figures.draw_learning, learning=learning), (4.6, 4.2)),
+        'gates': (collected['gates'], partial(figures.draw_gates, gates=collected['gates']), (4.6, 4.2)),
+        'phases': (collected['phases'], partial(figures.draw_phase_times, phases=collected['phases']), (4.6, 4.2)),
+    }
+    images = {}
+    for name, (data, draw, size) in drawings.items():
+        if not data:
+            continue
+        figure = Figure(figsize=size, layout='constrained')
+        axes = figure.add_subplot()
+        axes.spines[['top', 'right']].set_visible(False)
+        draw(axes)
+        images[name] = folder / f'{name}.png'
+        figure.savefig(images[name], dpi=150)
+    return images
+
+
+def _thresholds(settings: Mapping[str, Any]) -> dict[str, float]:
+    from ..science.config import LoopStrategyConfig
+
+    values = LoopStrategyConfig.model_validate(settings.get('strategy', {})).thresholds.model_dump()
+    return {name: value for name, value in values.items() if name.startswith('threshold_')}
+
+
+def render_page(
+    collected: Mapping[str, Any], summary: Mapping[str, Any], images: Mapping[str, Path], lines: Sequence[str]
+) -> str:
+    """Return the page as HTML with every figure inside it."""
+    run = collected['run']
+    well = run['state'] == 'finished' and run['exit_status'] == 0
+    early = f'ended early: {run["state"]} [{run["exit_status"]}] {run["exit_message"]}'
+    verdict = f'<b class="{"good" if well else "bad"}">{html.escape("reached its MD goal" if well else early)}</b>'
+    style = resources.files(__package__).joinpath('page.css').read_text()
+    pairs = ''.join(_figure(name, images) for name in ('parity', 'learning', 'gates', 'phases'))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>aiida-pyacemaker: run {run['pk']}</title><style>
+{style}</style></head><body>
+<h1>{html.escape(run['label'])} #{run['pk']}</h1>
+<p class="lead">Began {run['began']}, took {summary['wall_s']:.0f} s, {verdict}. Node {run['uuid']}.</p>
+<div class="tiles">{_tiles(summary)}</div>
+{_figure('gamma', images)}<div class="pair">{pairs}</div>
+<h2>Steps</h2>{_steps(collected['phases'])}
+<h2>Gates</h2>{_gates(collected['gates'])}
+<h2>Use the potential in LAMMPS</h2><p>The folder <code>potential/</code> holds the files and a script that runs.</p>
+<pre>{html.escape(chr(10).join(lines))}</pre>
+<h2>Settings</h2><pre>{html.escape(json.dumps(collected['settings'], indent=1))}</pre>
+</body></html>
+"""
+
+
+def _figure(name: str, images: Mapping[str, Path]) -> str:
+    if name not in images:
+        return ''
+    data = base64.b64encode(images[name].read_bytes()).decode()
+    text = html.escape(CAPTIONS[name])
+    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def _tiles(summary: Mapping[str, Any]) -> str:
+    def number(value: float | None) -> str:
+        return '–' if value is None else f'{value:.3f}'
+
+    tiles = {
+        'teacher labels': f'{summary["n_teacher_labels"]}',
+        'DFT calls': f'{summary["n_dft_calls"]}',
+        'halts': f'{summary["n_halts"]}',
+        'MD steps': f'{summary["md_steps_done"]} / {summary["md_steps_goal"]}',
+        'core force RMSE, before (eV/Å)': number(summary['core_force_rmse_before_eV_per_A']),
+        'core force RMSE, after (eV/Å)': number(summary['core_force_rmse_after_eV_per_A']),
+    }
+    return ''.join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    top = ''.join(f'<th>{html.escape(name)}</th>' for name in head)
+    body = ''.join(f'<tr>{"".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)}</tr>' for row in rows)
+    return f'<table><tr>{top}</tr>{body}</table>'
+
+
+def _steps(phases: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (step['label'], step['process'], step['pk'], f'{step["state"]} [{step["exit_status"]}]')
+        + (step['n_dft_calls'], f'{step["wall_s"]:.1f}')
+        for step in phases
+    ]
+    return _table(('step', 'process', 'node', 'end', 'DFT calls', 's'), rows)
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (gate['name'], gate.get('value'), gate.get('limit'), 'passed' if gate['passed'] else 'failed') for gate in gates
+    ]
+    return _table(('gate', 'value', 'limit', ''), rows)
