@@ -1,0 +1,103 @@
+"""Construction of a new linear basis by pacemaker's selection rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement, groupby, product
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+
+from ..config import FitConfig
+from .couplings import independent_couplings
+from .potential import AcePotential, BasisFunction
+from .radial import Bond
+
+CUTOFF_IN_BONDS = 2.2
+DEFAULT_PARAMETER = {'ChebExpCos': 5.25, 'ChebPow': 2.0, 'ChebLinear': 1.0, 'SBessel': 5.25}
+INNER_CUTOFF_FRACTION = 0.7
+INNER_WIDTH_FRACTION = 0.15
+CUTOFF_WIDTH = 0.01
+
+
+def build_potential(
+    elements: Sequence[str], config: FitConfig, *, bond_length: float | None = None
+) -> AcePotential:
+    """
+    Build a linear potential with zero coefficients.
+
+    Without ``config.cutoff`` the cut-off is 2.2 bond lengths (Å; the largest covalent sum where no ``bond_length``
+    is given). R_nl = g_n. Every function fades below 0.7 of the covalent sum, where the baseline rules.
+    """
+    names = tuple(sorted(set(elements)))
+    unknown = [name for name in names if name not in atomic_numbers or name == 'X']
+    if not names or unknown:
+        raise ValueError(f'elements is {list(elements)}, expected chemical symbols: correct {unknown or "the list"}.')
+    radii = [float(covalent_radii[atomic_numbers[name]]) for name in names]
+    cutoff = config.cutoff or CUTOFF_IN_BONDS * (bond_length or 2.0 * max(radii))
+    n_orders = config.max_body_order - 1
+    n_by_order, l_by_order = config.nradmax_by_orders[:n_orders], config.lmax_by_orders[:n_orders]
+    if min(len(n_by_order), len(l_by_order)) < n_orders:
+        raise ValueError(
+            f'nradmax_by_orders and lmax_by_orders have {len(config.nradmax_by_orders)} and '
+            f'{len(config.lmax_by_orders)} entries, expected {n_orders} for max_body_order {config.max_body_order}.'
+        )
+    n_base, n_max, l_max = n_by_order[0], max(n_by_order[1:], default=1), max(l_by_order[1:], default=0)
+    mixing = np.zeros((n_max, l_max + 1, max(n_base, n_max)))
+    mixing[np.arange(n_max), :, np.arange(n_max)] = 1.0
+    bonds = {}
+    for a, b in product(range(len(names)), repeat=2):
+        contact = radii[a] + radii[b]
+        bonds[a, b] = Bond(
+            base=config.radial_base,
+            parameters=(DEFAULT_PARAMETER[config.radial_base],),
+            cutoff=cutoff,
+            cutoff_width=CUTOFF_WIDTH,
+            coefficients=mixing,
+            inner_cutoff=INNER_CUTOFF_FRACTION * contact,
+            inner_width=INNER_WIDTH_FRACTION * contact,
+        )
+    chosen = select_functions(len(names), n_by_order, l_by_order, config.number_of_functions_per_element)
+    return AcePotential(
+        elements=names,
+        bonds=bonds,
+        functions=(chosen,) * len(names),
+        coefficients=np.zeros(len(names) * len(chosen)),
+        reference_energies={},
+    )
+
+
+def select_functions(
+    n_elements: int, n_by_order: Sequence[int], l_by_order: Sequence[int], count: int
+) -> tuple[BasisFunction, ...]:
+    """
+    Return the ``count`` simplest functions of one centre element (all, if fewer exist), in the order of projections.
+
+    Simple is a small Σ(n + l + 1) over the factors, then a low rank, then the order of the projections; this is the
+    selection of pacemaker's ``number_of_functions_per_element`` up to ties.
+    """
+    functions = [
+        function
+        for rank, (n_max, l_max) in enumerate(zip(n_by_order, l_by_order, strict=True), start=1)
+        for function in _functions_of_rank(n_elements, rank, n_max, l_max)
+    ]
+    simple = sorted(functions, key=lambda f: (sum(f.ns) + sum(f.ls) + len(f.ns), f.order_key))
+    return tuple(sorted(simple[:count], key=lambda f: f.order_key))
+
+
+def _functions_of_rank(n_elements: int, rank: int, n_max: int, l_max: int) -> Iterator[BasisFunction]:
+    """Yield every independent function of one rank: factors in order of (μ, n, l), l sorted where μ and n agree."""
+    labels = list(product(range(n_elements), range(1, n_max + 1)))
+    for chosen in combinations_with_replacement(labels, rank):
+        groups = [len(list(members)) for _, members in groupby(chosen)]
+        sorted_ls = (combinations_with_replacement(range(l_max + 1), size) for size in groups)
+        for parts in product(*sorted_ls):
+            ls = tuple(l for part in parts for l in part)
+            for lint in independent_couplings(_pattern(chosen), ls):
+                yield BasisFunction(tuple(mu for mu, _ in chosen), tuple(n for _, n in chosen), ls, lint)
+
+
+def _pattern(labels: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], ...]:
+    """Number the distinct labels, so that couplings of alike factors are computed once."""
+    numbers = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    return tuple((numbers[label],) for label in labels)

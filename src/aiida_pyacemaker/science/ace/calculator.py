@@ -1,0 +1,64 @@
+"""ASE calculator of a linear ACE potential, with baseline and extrapolation grade."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import NDArray
+
+from .evaluator import GradesProjections, evaluate
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from .potential import AcePotential
+
+Array = NDArray[np.float64]
+
+
+class Baseline(Protocol):
+    """What the calculator needs of a pair baseline."""
+
+    def evaluate(self, atoms: Atoms) -> tuple[Array, Array, Array]:
+        """Return energies (n,) eV, forces (n, 3) eV/Å, stress (6,) eV/Å³."""
+        ...
+
+
+class AceCalculator(Calculator):  # type: ignore[misc]
+    """Energy, energies, forces, stress and, with an active set, ``results['gamma']`` (n,), dimensionless."""
+
+    implemented_properties: ClassVar[list[str]] = ['energy', 'free_energy', 'energies', 'forces', 'stress']
+
+    def __init__(
+        self,
+        potential: AcePotential,
+        active_set: GradesProjections | None = None,
+        baseline: Baseline | None = None,
+    ) -> None:
+        super().__init__()
+        self.potential = potential
+        self.active_set = active_set
+        self.baseline = baseline
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Evaluate; `ValueError` for an element unknown to the potential."""
+        super().calculate(atoms, properties, system_changes)
+        found = evaluate(self.potential, self.atoms, active_set=self.active_set)
+        parts = [(found.energies, found.forces, found.stress)]
+        if self.baseline is not None:
+            parts.append(self.baseline.evaluate(self.atoms))
+        energies, forces, stress = (sum(part) for part in zip(*parts, strict=True))
+        results: dict[str, Any] = {'energies': energies, 'energy': float(np.sum(energies)), 'forces': forces}
+        results['free_energy'] = results['energy']
+        if self.atoms.pbc.all():
+            results['stress'] = stress
+        if found.gamma is not None:
+            results['gamma'] = found.gamma
+        self.results = results

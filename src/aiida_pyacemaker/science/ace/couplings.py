@@ -1,0 +1,128 @@
+"""Generalised Clebsch-Gordan couplings of several angular momenta to an invariant (R. Drautz, PRB 102, 024104, 2020)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+from math import factorial, sqrt
+
+import numpy as np
+
+Amplitudes = dict[tuple[int, ...], float]
+MAX_RANK = 5
+
+
+@lru_cache(maxsize=None)
+def clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
+    """Return ⟨l1 m1 l2 m2 | l3 m1+m2⟩ by Racah's formula; 0 outside the triangle."""
+    m3 = m1 + m2
+    if abs(m1) > l1 or abs(m2) > l2 or abs(m3) > l3 or not abs(l1 - l2) <= l3 <= l1 + l2:
+        return 0.0
+    f = factorial
+    triangle = f(l3 + l1 - l2) * f(l3 - l1 + l2) * f(l1 + l2 - l3) / f(l1 + l2 + l3 + 1) * (2 * l3 + 1)
+    projections = f(l3 + m3) * f(l3 - m3) * f(l1 - m1) * f(l1 + m1) * f(l2 - m2) * f(l2 + m2)
+    total = 0.0
+    for k in range(max(0, l2 - l3 - m1, l1 - l3 + m2), min(l1 + l2 - l3, l1 - m1, l2 + m2) + 1):
+        bottom = f(k) * f(l1 + l2 - l3 - k) * f(l1 - m1 - k) * f(l2 + m2 - k)
+        total += (-1) ** k / (bottom * f(l3 - l2 + m1 + k) * f(l3 - l1 - m2 + k))
+    return sqrt(triangle * projections) * total
+
+
+def _join(left: dict[int, Amplitudes], right: dict[int, Amplitudes], l1: int, l2: int, l3: int) -> dict[int, Amplitudes]:
+    """Couple two subtrees of angular momentum ``l1`` and ``l2`` to ``l3``; both map M to amplitudes of m-tuples."""
+    joined: dict[int, Amplitudes] = {}
+    for (m1, first), (m2, second) in product(left.items(), right.items()):
+        factor = clebsch_gordan(l1, m1, l2, m2, l3)
+        if factor == 0.0:
+            continue
+        target = joined.setdefault(m1 + m2, {})
+        for (ms1, c1), (ms2, c2) in product(first.items(), second.items()):
+            target[ms1 + ms2] = target.get(ms1 + ms2, 0.0) + factor * c1 * c2
+    return joined
+
+
+@lru_cache(maxsize=None)
+def coupling(ls: tuple[int, ...], lint: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], float], ...]:
+    """
+    Return the m-tuples and coefficients of the invariant of ``ls`` through the intermediate momenta ``lint``.
+
+    The tree is pacemaker's: neighbours pair up level by level and an odd one waits, (l1 l2)→L1, (l3 l4)→L2,
+    (L1 L2)→L3, (L3 l5)→0. The squares of the coefficients sum to 1.
+    """
+    level = [(momentum, {m: {(m,): 1.0} for m in range(-momentum, momentum + 1)}) for momentum in ls]
+    inner = iter((*lint, 0))
+    while len(level) > 1:
+        raised = []
+        for a in range(0, len(level) - 1, 2):
+            (l1, left), (l2, right) = level[a], level[a + 1]
+            momentum = next(inner, 0) if len(level) > 2 else 0
+            raised.append((momentum, _join(left, right, l1, l2, momentum)))
+        level = raised + level[len(level) - len(level) % 2 :]
+    amplitudes = level[0][1].get(0, {})
+    return tuple(sorted((ms, c) for ms, c in amplitudes.items() if abs(c) > 1e-14))
+
+
+def symmetrised(labels: tuple[tuple[int, ...], ...], ls: tuple[int, ...], lint: tuple[int, ...]) -> Amplitudes:
+    """
+    Return the coupling with equal real products merged: m-tuples that differ by a swap of factors or by m → -m.
+
+    ``labels`` are one tuple a factor; factors are interchangeable where labels and l agree. Of Re ΠA, m and -m
+    are equal because A_{l,-m} = (-1)^m conj(A_{lm}) and Σm = 0.
+    """
+    keys = [(*label, momentum) for label, momentum in zip(labels, ls, strict=True)]
+    merged: Amplitudes = {}
+    for ms, value in coupling(ls, lint):
+        canonical = max(_sorted_within(keys, ms), _sorted_within(keys, tuple(-m for m in ms)))
+        merged[canonical] = merged.get(canonical, 0.0) + value
+    return {ms: value for ms, value in sorted(merged.items()) if abs(value) > 1e-12}
+
+
+def _sorted_within(keys: list[tuple[int, ...]], ms: tuple[int, ...]) -> tuple[int, ...]:
+    """Sort the m of interchangeable factors, leaving the factors where they are."""
+    result = list(ms)
+    for key in set(keys):
+        places = [place for place, other in enumerate(keys) if other == key]
+        for place, m in zip(places, sorted(ms[p] for p in places), strict=True):
+            result[place] = m
+    return tuple(result)
+
+
+@lru_cache(maxsize=None)
+def intermediate_momenta(ls: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return all ``lint`` allowed for ``ls`` by the triangle rules of the coupling tree, in lexicographic order."""
+    if len(ls) <= 2:
+        return ((),) if len(set(ls)) <= 1 else ()
+    found: list[tuple[int, ...]] = []
+
+    def triangle(l1: int, l2: int) -> range:
+        return range(abs(l1 - l2), l1 + l2 + 1)
+
+    if len(ls) == 3:
+        found = [(ls[2],)] if ls[2] in triangle(ls[0], ls[1]) else []
+    elif len(ls) == 4:
+        found = [(a, a) for a in triangle(ls[0], ls[1]) if a in triangle(ls[2], ls[3])]
+    elif len(ls) == MAX_RANK:
+        pairs = product(triangle(ls[0], ls[1]), triangle(ls[2], ls[3]))
+        found = [(a, b, ls[4]) for a, b in pairs if ls[4] in triangle(a, b)]
+    return tuple(found)
+
+
+@lru_cache(maxsize=None)
+def independent_couplings(labels: tuple[tuple[int, ...], ...], ls: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the first ``lint`` in lexicographic order whose symmetrised invariants are linearly independent."""
+    if sum(ls) % 2:
+        return ()
+    vectors = [(lint, symmetrised(labels, ls, lint)) for lint in intermediate_momenta(ls)]
+    rows = sorted({ms for _, vector in vectors for ms in vector})
+    kept: list[tuple[int, ...]] = []
+    basis: list[np.ndarray] = []
+    for lint, vector in vectors:
+        dense = np.array([vector.get(ms, 0.0) for ms in rows])
+        length = np.linalg.norm(dense)
+        for _ in range(2):
+            for other in basis:
+                dense = dense - other * (other @ dense)
+        if length > 1e-10 and np.linalg.norm(dense) > 1e-8 * length:
+            basis.append(dense / np.linalg.norm(dense))
+            kept.append(lint)
+    return tuple(kept)

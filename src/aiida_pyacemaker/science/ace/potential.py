@@ -1,0 +1,161 @@
+"""The linear ACE potential as a frozen value: elements, bonds, functions, coefficients."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .radial import Bond
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from .plan import Plan
+
+Array = NDArray[np.float64]
+
+
+class BasisFunction(NamedTuple):
+    """One invariant: element indices of the neighbours, n (from 1), l, intermediate momenta; one entry a factor."""
+
+    mus: tuple[int, ...]
+    ns: tuple[int, ...]
+    ls: tuple[int, ...]
+    lint: tuple[int, ...]
+
+    @property
+    def order_key(self) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Key of pacemaker's order of the projections of one element."""
+        return len(self.mus), self.mus, self.ns, self.ls, self.lint
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AcePotential:
+    """
+    A linear atomic cluster expansion, E_i = E0 + Σ_f c_f B_f, in pacemaker's B-basis.
+
+    ``bonds`` is keyed by (centre, neighbour) element index; ``functions`` has one tuple an element, in the order of
+    the projections; ``coefficients``: (P,) eV, concatenated over elements; ``reference_energies``: E0 in eV.
+    """
+
+    elements: tuple[str, ...]
+    bonds: dict[tuple[int, int], Bond]
+    functions: tuple[tuple[BasisFunction, ...], ...]
+    coefficients: Array
+    reference_energies: dict[str, float]
+    bin_width: float = 0.001
+
+    def __post_init__(self) -> None:
+        coefficients = np.array(self.coefficients, dtype=float)
+        if coefficients.shape != (sum(self.n_functions),):
+            raise ValueError(
+                f'coefficients has shape {coefficients.shape}, expected ({sum(self.n_functions)},): '
+                'concatenate the coefficients of the elements in their order.'
+            )
+        coefficients.flags.writeable = False
+        object.__setattr__(self, 'coefficients', coefficients)
+        energies = {element: float(self.reference_energies.get(element, 0.0)) for element in self.elements}
+        object.__setattr__(self, 'reference_energies', energies)
+
+    @property
+    def cutoff(self) -> float:
+        """Largest cut-off of all bonds, Å."""
+        return max(bond.cutoff for bond in self.bonds.values())
+
+    @property
+    def n_functions(self) -> tuple[int, ...]:
+        """Functions per element."""
+        return tuple(len(functions) for functions in self.functions)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the frozen basis: everything except coefficients and reference energies."""
+        state = hashlib.sha256(repr((self.elements, self.functions, self.bin_width)).encode())
+        for pair, bond in sorted(self.bonds.items()):
+            numbers = (bond.cutoff, bond.cutoff_width, bond.inner_cutoff, bond.inner_width)
+            state.update(repr((pair, bond.base, bond.parameters, numbers, bond.coefficients.shape)).encode())
+            state.update(np.ascontiguousarray(bond.coefficients, dtype='<f8').tobytes())
+        return state.hexdigest()
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The flat arrays the kernels run on."""
+        from .plan import compile_plan
+
+        return compile_plan(self)
+
+    def with_coefficients(self, coefficients: Array) -> AcePotential:
+        """Return the same basis with other coefficients, (P,) eV."""
+        return self._sharing_plan(coefficients=np.asarray(coefficients, dtype=float))
+
+    def with_reference_energies(self, reference_energies: dict[str, float]) -> AcePotential:
+        """Return the same potential with other energies of the free atoms, eV; elements not named get 0."""
+        self._check_known(set(reference_energies))
+        return self._sharing_plan(reference_energies=dict(reference_energies))
+
+    def _sharing_plan(self, **changes: Any) -> AcePotential:
+        other = replace(self, **changes)
+        other.__dict__.update({key: self.__dict__[key] for key in ('plan', 'digest') if key in self.__dict__})
+        return other
+
+    def _check_known(self, symbols: set[str]) -> None:
+        unknown = sorted(symbols - set(self.elements))
+        if unknown:
+            raise ValueError(
+                f'element {", ".join(unknown)} is unknown to the potential, expected one of '
+                f'{", ".join(self.elements)}: fit a potential that includes it.'
+            )
+
+    def species_index(self, symbols: list[str]) -> NDArray[np.int64]:
+        """Return the element index of each symbol, (n,); `ValueError` for an unknown element."""
+        self._check_known(set(symbols))
+        lookup = {element: index for index, element in enumerate(self.elements)}
+        return np.array([lookup[symbol] for symbol in symbols], dtype=np.int64)
+
+    def function_table(self) -> NDArray[np.void]:
+        """
+        Return one row a coefficient with fields element, rank, n_sum, l_sum and, padded with 0, mus, ns, ls.
+
+        ``mus``, ``ns``, ``ls`` are (rank_max,) per row; for the prior of the fit.
+        """
+        width = max(len(f.mus) for functions in self.functions for f in functions)
+        fields = [('element', int), ('rank', int), ('n_sum', int), ('l_sum', int)]
+        table = np.zeros(sum(self.n_functions), [*fields, *((name, int, (width,)) for name in ('mus', 'ns', 'ls'))])
+        rows = [(element, f) for element, functions in enumerate(self.functions) for f in functions]
+        for row, (element, f) in zip(table, rows, strict=True):
+            rank = len(f.mus)
+            row['element'], row['rank'], row['n_sum'], row['l_sum'] = element, rank, sum(f.ns), sum(f.ls)
+            row['mus'][:rank], row['ns'][:rank], row['ls'][:rank] = f.mus, f.ns, f.ls
+        return table
+
+    @classmethod
+    def read(cls, path: str | Path) -> AcePotential:
+        """Read pacemaker's B-basis ``.yaml``; `ValueError` says what is not linear or not supported."""
+        from .pacemaker_yaml import read_yaml
+
+        return read_yaml(Path(path))
+
+    def write_yaml(self, path: str | Path) -> None:
+        """Write pacemaker's B-basis ``.yaml``."""
+        from .pacemaker_yaml import write_yaml
+
+        write_yaml(self, Path(path))
+
+    def write_yace(self, path: str | Path) -> None:
+        """Write LAMMPS's C-tilde ``.yace``."""
+        from .ctilde import write_yace
+
+        write_yace(self, Path(path))
+
+    def b_projections(self, atoms: Atoms) -> list[Array]:
+        """Return the projections B of each atom, a list of (n_functions[species],)."""
+        from .evaluator import evaluate
+
+        projections = evaluate(self, atoms, with_projections=True).projections
+        return projections if projections is not None else []
