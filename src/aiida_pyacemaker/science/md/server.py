@@ -1,0 +1,94 @@
+"""Energies, forces and γ for LAMMPS' ``fix external``: what the ``pace/extrapolation`` pair lines ask for."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .neighbours import Floats, Integers, Pairs, VerletList
+
+EXTERNAL_FIX = 'pyacemaker_ace'
+_STYLE_ATOM, _TYPE_VECTOR = 1, 1
+
+
+class Evaluator(Protocol):
+    """A potential as the engine sees it."""
+
+    cutoff: float
+
+    def evaluate(self, elements: Integers, pairs: Pairs, *, with_gamma: bool) -> tuple[float, Floats, Floats, Floats | None]:
+        """Return energy (eV), forces (n, 3) eV/Å, virial Σ r_a f_b (6,) eV in the order xx yy zz xy xz yz, γ (n,) or None.
+
+        elements: (n,) index of each atom's element in the order of the ``pair_coeff`` line.
+        """
+
+
+class ForceServer:
+    """Answers the callback of ``fix external`` for one LAMMPS instance (one MPI rank)."""
+
+    def __init__(self, lmp: Any) -> None:
+        self.lmp = lmp
+        self.evaluator: Evaluator | None = None
+        self.error: Exception | None = None
+        self.gamma_fixes: dict[str, int] = {}
+        self._list: VerletList | None = None
+        self._last_step = -1
+
+    def install(self, evaluator: Evaluator) -> None:
+        """Serve ``evaluator`` from now on; the fix is made at the first call."""
+        first = self.evaluator is None
+        self.evaluator, self._list = evaluator, VerletList(evaluator.cutoff)
+        if first:
+            self.lmp.command(f'fix {EXTERNAL_FIX} all external pf/callback 1 1')
+            self.lmp.command(f'fix_modify {EXTERNAL_FIX} energy yes virial yes')
+            self.lmp.set_fix_external_callback(EXTERNAL_FIX, self._callback, self.lmp)
+
+    def add_gamma_fix(self, name: str, group: str, every: int) -> None:
+        """Make per-atom storage ``f_name`` that holds γ of the steps that are multiples of ``every`` (and of set-up)."""
+        self.lmp.command(f'fix {name} {group} store/state 0 x')
+        self.gamma_fixes[name] = every
+        self._store(name, np.full(self.lmp.extract_setting('nlocal'), np.nan))
+
+    def _callback(self, caller: Any, step: int, n_local: int, tag: Any, positions: Any, forces: Any) -> None:
+        """Fill ``forces``; an exception cannot cross the C++ above, so it is kept and the run stopped."""
+        try:
+            forces[:n_local] = self._serve(int(step), np.array(tag[:n_local]).ravel(), np.array(positions[:n_local]))
+        except Exception as error:
+            self.error = error
+            forces[:n_local] = 0.0
+            self.lmp.force_timeout()
+
+    def _serve(self, step: int, tag: Integers, positions: Floats) -> Floats:
+        if self.evaluator is None or self._list is None:
+            raise RuntimeError('no potential is loaded: pair_coeff must come before run')
+        order = np.argsort(tag, kind='stable')
+        cell, origin, pbc = self._box()
+        types = np.array(self.lmp.numpy.extract_atom('type')[: len(tag)]).ravel()
+        pairs = self._list.pairs(positions[order] - origin, cell, pbc)
+        wanted = [name for name, every in self.gamma_fixes.items() if step % every == 0 or step <= self._last_step or self._last_step < 0]
+        self._last_step = step
+        energy, forces, virial, gamma = self.evaluator.evaluate(types[order] - 1, pairs, with_gamma=bool(wanted))
+        self.lmp.fix_external_set_energy_global(EXTERNAL_FIX, float(energy))
+        self.lmp.fix_external_set_virial_global(EXTERNAL_FIX, [float(value) for value in virial])
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        if gamma is not None:
+            broken = ~np.isfinite(forces).all(axis=1) | ~np.isfinite(gamma)
+            graded = np.where(broken, np.inf, gamma)
+            for name in wanted:
+                self._store(name, graded[back])
+        return forces[back]
+
+    def _box(self) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        low, high, xy, yz, xz, periodic, _ = self.lmp.extract_box()
+        lengths = np.array(high) - np.array(low)
+        cell = np.array([[lengths[0], 0.0, 0.0], [xy, lengths[1], 0.0], [xz, yz, lengths[2]]])
+        return cell, np.array(low), np.array(periodic, dtype=bool)
+
+    def _store(self, name: str, values: Floats) -> None:
+        column = self.lmp.numpy.extract_fix(name, _STYLE_ATOM, _TYPE_VECTOR)
+        if column is None:
+            raise RuntimeError(f'fix {name} has no per-atom storage: unfix it only together with the run that used it')
+        np.asarray(column).reshape(-1)[: len(values)] = values
