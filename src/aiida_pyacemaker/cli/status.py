@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import click
 from rich.console import Console
 from rich.live import Live
 
+PRINT_EVERY_S = 60.0
 
-def follow(root: int, *, interval_s: float = 2.0, console: Console | None = None) -> None:
-    """Show the tree of ``root`` until it is over: redrawn in a terminal, printed once a minute elsewhere."""
+
+def follow(root: int, *, interval_s: float = 2.0, time_limit_s: float = math.inf) -> None:
+    """Show the tree of ``root`` until it is over: redrawn in a terminal, printed once a minute elsewhere.
+
+    Raises ``TimeoutError`` when it is not over after ``time_limit_s``.
+    """
     from .tree import tree_of
 
-    console = console or Console()
+    console = Console()
+    began = printed = time.monotonic()
     tree, over = tree_of(root)
-    if not console.is_terminal:
-        last_print = float('-inf')
-        while not over:
-            if time.monotonic() - last_print > 60:
-                console.print(tree)
-                last_print = time.monotonic()
-            time.sleep(interval_s)
-            tree, over = tree_of(root)
-        console.print(tree)
-        return
     with Live(tree, console=console, refresh_per_second=2, vertical_overflow='crop') as live:
         while not over:
+            if time.monotonic() - began > time_limit_s:
+                raise TimeoutError(f'process {root} is not over after {time_limit_s:.0f} s')
             time.sleep(interval_s)
             tree, over = tree_of(root)
             live.update(tree)
+            if not console.is_terminal and time.monotonic() - printed > PRINT_EVERY_S:
+                printed = time.monotonic()
+                console.print(tree)
 
 
 def load_process(identifier: str, profile: str | None) -> int:

@@ -1,0 +1,20 @@
+"""Submit the silicon example from your own profile: ``verdi run examples/silicon/submit.py``.
+
+Before: ``aiida-pyacemaker setup --pseudos .../Si.pz-vbc.UPF --pseudos .../H.pz-vbc.UPF --cutoffs 16 64`` and
+``verdi daemon start 2``.
+"""
+
+import sys
+from pathlib import Path
+
+from aiida.engine import submit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from silicon import make_builder
+
+if __name__ == '__main__':
+    node = submit(make_builder())
+    print(f'submitted {node.process_label}<{node.pk}>')
+    print(f'watch it:  aiida-pyacemaker status {node.pk}')
+    print(f'report:    aiida-pyacemaker report {node.pk}')
