@@ -58,8 +58,8 @@ def _chebyshev(x: Array, count: int) -> tuple[Array, Array]:
 def _cheb_exp_cos(r: Array, bond: Bond) -> tuple[Array, Array]:
     """g_1 = 1, g_k = (1 - T_{k-1}(x))/2 of exponentially scaled distance, times (1 + cos πr/r_c)/2."""
     scale, cutoff = bond.parameters[0], bond.cutoff
-    x = 1.0 - 2.0 * np.expm1(-scale * r / cutoff) / np.expm1(-scale)
-    dx = 2.0 * scale / cutoff * np.exp(-scale * r / cutoff) / np.expm1(-scale)
+    x = 2.0 * np.expm1(-scale * r / cutoff) / np.expm1(-scale) - 1.0
+    dx = -2.0 * scale / cutoff * np.exp(-scale * r / cutoff) / np.expm1(-scale)
     cheb, slope = _chebyshev(x, bond.n_base)
     values, slopes = 0.5 - 0.5 * cheb, -0.5 * slope * dx
     values[0], slopes[0] = 1.0, 0.0
@@ -110,7 +110,7 @@ def _simplified_bessel(r: Array, bond: Bond) -> tuple[Array, Array]:
 
 
 def _outer_switch(r: Array, bond: Bond) -> tuple[Array, Array]:
-    """Cosine switch to zero over the last ``cutoff_width``."""
+    """Cosine switch to zero over the last ``cutoff_width``; only pacemaker's ChebExpCos has it."""
     start = bond.cutoff - bond.cutoff_width
     if bond.cutoff_width <= 0.0:
         return (r < bond.cutoff).astype(float), np.zeros_like(r)
@@ -135,7 +135,10 @@ def base_functions(r: Array, bond: Bond) -> tuple[Array, Array]:
         values, slopes = _cheb_exp_cos(inside, bond)
     else:
         values, slopes = _cheb_scaled(inside, bond)
-    for value, slope in (_outer_switch(inside, bond), _inner_switch(inside, bond)):
+    switches = [_inner_switch(inside, bond)]
+    if bond.base == 'ChebExpCos':
+        switches.append(_outer_switch(inside, bond))
+    for value, slope in switches:
         values, slopes = values * value, slopes * value + values * slope
     return values * (r < bond.cutoff), slopes * (r < bond.cutoff)
 
