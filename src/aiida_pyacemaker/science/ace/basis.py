@@ -33,6 +33,9 @@ def build_potential(
     unknown = [name for name in names if name not in atomic_numbers or name == 'X']
     if not names or unknown:
         raise ValueError(f'elements is {list(elements)}, expected chemical symbols: correct {unknown or "the list"}.')
+    if config.radial_base == 'ChebLinear':
+        raise ValueError('radial_base is ChebLinear, whose functions jump at the cut-off, expected one of SBessel, '
+                         'ChebExpCos, ChebPow: forces would not be derivatives of the energy.')
     radii = [float(covalent_radii[atomic_numbers[name]]) for name in names]
     cutoff = config.cutoff or CUTOFF_IN_BONDS * (bond_length or 2.0 * max(radii))
     n_orders = config.max_body_order - 1
@@ -57,32 +60,40 @@ def build_potential(
             inner_cutoff=INNER_CUTOFF_FRACTION * contact,
             inner_width=INNER_WIDTH_FRACTION * contact,
         )
-    chosen = select_functions(len(names), n_by_order, l_by_order, config.number_of_functions_per_element)
+    functions = tuple(
+        select_functions(centre, len(names), n_by_order, l_by_order, config.number_of_functions_per_element)
+        for centre in range(len(names))
+    )
     return AcePotential(
         elements=names,
         bonds=bonds,
-        functions=(chosen,) * len(names),
-        coefficients=np.zeros(len(names) * len(chosen)),
+        functions=functions,
+        coefficients=np.zeros(sum(map(len, functions))),
         reference_energies={},
     )
 
 
 def select_functions(
-    n_elements: int, n_by_order: Sequence[int], l_by_order: Sequence[int], count: int
+    centre: int, n_elements: int, n_by_order: Sequence[int], l_by_order: Sequence[int], count: int
 ) -> tuple[BasisFunction, ...]:
     """
-    Return the ``count`` simplest functions of one centre element (all, if fewer exist), in the order of projections.
+    Return at most ``count`` simple functions of one centre element, in the order of the projections.
 
-    Simple is a small Σ(n + l + 1) over the factors, then a low rank, then the order of the projections; this is the
-    selection of pacemaker's ``number_of_functions_per_element`` up to ties.
+    This is pacemaker's ``number_of_functions_per_element``: every block (centre and set of other species) gets an
+    equal share, and within it come first a small Σ(n + l + 1) over the factors, then a low rank, then the order of
+    the projections.
     """
-    functions = [
+    blocks: dict[tuple[int, ...], list[BasisFunction]] = {}
+    for rank, (n_max, l_max) in enumerate(zip(n_by_order, l_by_order, strict=True), start=1):
+        for function in _functions_of_rank(n_elements, rank, n_max, l_max):
+            blocks.setdefault(tuple(sorted({*function.mus} - {centre})), []).append(function)
+    share = max(count // len(blocks), 1)
+    chosen = [
         function
-        for rank, (n_max, l_max) in enumerate(zip(n_by_order, l_by_order, strict=True), start=1)
-        for function in _functions_of_rank(n_elements, rank, n_max, l_max)
+        for members in blocks.values()
+        for function in sorted(members, key=lambda f: (sum(f.ns) + sum(f.ls) + len(f.ns), f.order_key))[:share]
     ]
-    simple = sorted(functions, key=lambda f: (sum(f.ns) + sum(f.ls) + len(f.ns), f.order_key))
-    return tuple(sorted(simple[:count], key=lambda f: f.order_key))
+    return tuple(sorted(chosen, key=lambda f: f.order_key))
 
 
 def _functions_of_rank(n_elements: int, rank: int, n_max: int, l_max: int) -> Iterator[BasisFunction]:
