@@ -1,0 +1,63 @@
+"""What may enter a pool: no overlapping atoms, no absurd forces, nothing that is not a number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.neighborlist import natural_cutoffs, neighbor_list
+
+from ..frames import Frames
+
+NON_FINITE, TOO_CLOSE, LARGE_FORCE, MD_STOPPED = 'non_finite', 'too_close', 'large_force', 'md_stopped'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Frames that passed the screen, and how many did not, by reason."""
+
+    frames: Frames
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """Refuses pairs closer than a fraction of the sum of covalent radii and forces above a limit (eV/Å)."""
+
+    calculator: Calculator
+    min_distance_fraction: float = 0.6
+    max_force_eV_per_A: float = 50.0
+
+    def reason(self, atoms: Atoms) -> str | None:
+        """Return why ``atoms`` is absurd, or ``None``; the calculator is asked only when the geometry is sane."""
+        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+            return NON_FINITE
+        if has_overlap(atoms, fraction=self.min_distance_fraction):
+            return TOO_CLOSE
+        tested = atoms.copy()
+        tested.calc = self.calculator
+        forces, energy = tested.get_forces(), tested.get_potential_energy()
+        if not (np.isfinite(forces).all() and np.isfinite(energy)):
+            return NON_FINITE
+        return LARGE_FORCE if np.linalg.norm(forces, axis=1).max() > self.max_force_eV_per_A else None
+
+    def keep(self, structures: Iterable[Atoms]) -> tuple[list[Atoms], Counter[str]]:
+        """Return the sane structures in order and a count of the others by reason."""
+        kept: list[Atoms] = []
+        dropped: Counter[str] = Counter()
+        for atoms in structures:
+            reason = self.reason(atoms)
+            if reason is None:
+                kept.append(atoms)
+            else:
+                dropped[reason] += 1
+        return kept, dropped
+
+
+def has_overlap(atoms: Atoms, *, fraction: float) -> bool:
+    """Return whether any pair is closer than ``fraction`` of the sum of its covalent radii."""
+    return len(neighbor_list('i', atoms, natural_cutoffs(atoms, mult=fraction))) > 0

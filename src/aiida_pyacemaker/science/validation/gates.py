@@ -1,0 +1,112 @@
+"""The gates between a fit and its use: the student against its teacher, each with value, limit and verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
+
+from ..config import ValidationConfig
+from ..pools.lattice import relax_structure
+from .elastic import elastic_constants, is_cubic, point_group, smallest_stiffness
+from .equation_of_state import EquationOfState, equation_of_state, volumes_around
+from .miniature_md import MdProfile
+
+RELAXATION_FMAX = 0.005
+CUBIC_COMPONENTS = ((0, 0), (0, 1), (3, 3))
+DIAGONAL_COMPONENTS = tuple((index, index) for index in range(6))
+SMALL_CONSTANT = 0.1  # of the teacher's largest constant: errors of smaller ones are relative to this
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseProperties:
+    """One crystal under one model: relaxed structure, equation of state, elastic (6, 6) GPa, cubic or not."""
+
+    atoms: Atoms
+    eos: EquationOfState
+    elastic: NDArray[np.float64]
+    cubic: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One verdict: student's and teacher's value, the error compared with ``limit`` (NaN where there is none)."""
+
+    name: str
+    student: float
+    teacher: float
+    error: float
+    limit: float
+    passed: bool
+
+
+def measure_phase(
+    atoms: Atoms, calculator: Calculator, *, volumes: NDArray[np.float64] | None = None
+) -> PhaseProperties:
+    """Relax ``atoms`` with the calculator, cell included, and return its properties.
+
+    The equation of state is taken at ``volumes`` (n,) Å³, by default around the relaxed volume.
+    """
+    relaxed, _ = relax_structure(atoms, calculator, cell='full', fmax=RELAXATION_FMAX)
+    wanted = volumes_around(relaxed.get_volume()) if volumes is None else volumes
+    return PhaseProperties(
+        atoms=relaxed,
+        eos=equation_of_state(relaxed, calculator, wanted),
+        elastic=elastic_constants(relaxed, calculator),
+        cubic=is_cubic(point_group(relaxed)),
+    )
+
+
+def check_gates(
+    student: PhaseProperties, teacher: PhaseProperties, profile: MdProfile, config: ValidationConfig
+) -> tuple[Gate, ...]:
+    """Return the gates in fixed order: lattice, bulk modulus, elastic constants, Born stability, MD length, MD γ.
+
+    lattice: cube root of the cell's equilibrium volume, Å. Elastic gates are C11, C12, C44 for a cubic crystal, else
+    the diagonal. Anything that is not a number fails.
+    """
+    gates = [
+        _relative(
+            'lattice',
+            float(np.cbrt(student.eos.volume0)),
+            float(np.cbrt(teacher.eos.volume0)),
+            limit=config.tolerance_lattice,
+        ),
+        _relative('bulk_modulus', student.eos.bulk_modulus, teacher.eos.bulk_modulus, limit=config.tolerance_bulk),
+    ]
+    floor = SMALL_CONSTANT * float(np.abs(teacher.elastic).max())
+    for row, column in CUBIC_COMPONENTS if teacher.cubic else DIAGONAL_COMPONENTS:
+        name = f'C{row + 1}{column + 1}'
+        values = float(student.elastic[row, column]), float(teacher.elastic[row, column])
+        gates.append(_relative(name, *values, limit=config.tolerance_elastic, floor=floor))
+    nan = float('nan')
+    softest = smallest_stiffness(student.elastic)
+    gates.append(
+        Gate(
+            name='born_stability',
+            student=softest,
+            teacher=smallest_stiffness(teacher.elastic),
+            error=nan,
+            limit=0.0,
+            passed=softest > 0,
+        )
+    )
+    steps = float(profile.step[-1]) if len(profile.step) else 0.0
+    completed = profile.end == 'completed'
+    gates.append(
+        Gate(name='md_steps', student=steps, teacher=nan, error=nan, limit=float(config.md_steps), passed=completed)
+    )
+    gamma = profile.largest_gamma
+    held = completed and gamma <= config.md_max_gamma
+    gates.append(
+        Gate(name='md_max_gamma', student=gamma, teacher=nan, error=nan, limit=config.md_max_gamma, passed=held)
+    )
+    return tuple(gates)
+
+
+def _relative(name: str, student: float, teacher: float, *, limit: float, floor: float = 0.0) -> Gate:
+    error = abs(student - teacher) / max(abs(teacher), floor) if teacher else float('nan')
+    return Gate(name=name, student=student, teacher=teacher, error=error, limit=limit, passed=bool(error <= limit))
