@@ -54,7 +54,7 @@ def make_builder(*, protocol: str = 'fast', overrides: dict[str, Any] | None = N
         {name: orm.load_code(f'{label}@localhost') for name, label in labels.items()},
         structures=make_structures(),
         teacher=make_teacher(),
-        pseudos=family.get_pseudos(elements=[*ELEMENTS, 'H']),
+        pseudos=family.get_pseudos(elements=(*ELEMENTS, 'H')),
         protocol=protocol,
         overrides=OVERRIDES if overrides is None else overrides,
         elements=ELEMENTS,

@@ -32,6 +32,8 @@ def follow(root: int, *, interval_s: float = 2.0, time_limit_s: float = math.inf
             if not console.is_terminal and time.monotonic() - printed > PRINT_EVERY_S:
                 printed = time.monotonic()
                 console.print(tree)
+    if not console.is_terminal:
+        console.print()
 
 
 def load_process(identifier: str, profile: str | None) -> int:
