@@ -1,0 +1,131 @@
+"""Which atoms of a halted run are worth a cutout."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.geometry import get_distances
+from matscipy.neighbours import neighbour_list
+from numpy.typing import NDArray
+
+from ..frames import Frames
+from .images import BOND_FACTOR
+
+MAX_CANDIDATES = 1000  # atoms of the highest γ that are clustered; a frame with more is far beyond one cutout
+UNPHYSICAL_RATIO = 0.75  # a pair closer than this times its covalent sum: the frame is beyond learning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epicentre:
+    """The atom a cutout is made about: frame, MD step, atom, its γ, how many atoms above ``add`` it stands for."""
+
+    frame: int
+    step: int
+    atom: int
+    gamma: float
+    cluster_size: int
+
+
+def choose_epicentres(
+    atoms: Atoms,
+    gamma: NDArray[np.float64],
+    *,
+    threshold_add: float,
+    count: int,
+    separation: float,
+    exclude: Collection[int] = (),
+) -> list[tuple[int, int]]:
+    """Return up to ``count`` pairs (atom, number of atoms above ``threshold_add`` it stands for), highest γ first.
+
+    Atoms with γ > ``threshold_add`` (a non-finite γ counts as over) are taken from the highest γ down; one closer than
+    ``separation`` (Å, minimum image) to a taken atom joins its cluster. Nothing above: the atom of highest γ alone.
+    gamma: (n,) dimensionless.
+    """
+    order = np.argsort(-np.where(np.isfinite(gamma), gamma, np.inf), kind='stable')
+    order = order[~np.isin(order, list(exclude))]
+    over = order[~(gamma[order] <= threshold_add)][:MAX_CANDIDATES]
+    if len(over) == 0:
+        return [(int(atom), 0) for atom in order[: min(1, count)]]
+    _, lengths = get_distances(atoms.positions[over], cell=atoms.cell, pbc=atoms.pbc)
+    chosen: list[int] = []
+    sizes: list[int] = []
+    for row in range(len(over)):
+        distances = lengths[row, chosen]
+        if len(chosen) and distances.min() < separation:
+            sizes[int(distances.argmin())] += 1
+        else:
+            chosen.append(row)
+            sizes.append(1)
+    return [(int(over[row]), size) for row, size in zip(chosen[:count], sizes[:count], strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpicentreRule:
+    """How many epicentres are taken, and from where.
+
+    count: in all; max_per_frame: from one frame; core_radius: Å, cores of one frame do not overlap; min_steps_apart: MD
+    steps between two frames that are used; exclude: pairs (step, atom) that were bought before.
+    """
+
+    threshold_add: float
+    count: int
+    max_per_frame: int
+    core_radius: float
+    min_steps_apart: int
+    exclude: Collection[tuple[int, int]] = ()
+
+
+def gather_epicentres(
+    frames: Frames, steps: Sequence[int], learning_frame: int, *, rule: EpicentreRule
+) -> list[Epicentre]:
+    """Return up to ``rule.count`` epicentres, the learning frame first, then other frames as far as they are needed.
+
+    The other frames of the ring are asked only when ``count`` exceeds ``max_per_frame``: in the order of their highest
+    γ, if they are physical and far enough from every used frame. Fewer are returned when the ring holds no more.
+    """
+    peaks = [np.max(np.nan_to_num(frames.gamma[frames.span(row)], nan=np.inf)) for row in range(len(frames))]
+    others = sorted((row for row in range(len(frames)) if row != learning_frame), key=lambda row: (-peaks[row], row))
+    wanted = [learning_frame, *others] if rule.count > rule.max_per_frame else [learning_frame]
+    found: list[Epicentre] = []
+    used: list[int] = []
+    for row in wanted:
+        near = any(abs(steps[row] - steps[other]) < rule.min_steps_apart for other in used)
+        if len(found) >= rule.count or near or (used and not is_physical(frames.atoms(row))):
+            continue
+        used.append(row)
+        found += _of_frame(frames, row, int(steps[row]), rule, rule.count - len(found))
+    return found
+
+
+def _of_frame(frames: Frames, row: int, step: int, rule: EpicentreRule, missing: int) -> list[Epicentre]:
+    atoms, gamma = frames.atoms(row), frames.gamma[frames.span(row)]
+    chosen = choose_epicentres(
+        atoms,
+        gamma,
+        threshold_add=rule.threshold_add,
+        count=min(rule.max_per_frame, missing),
+        separation=core_separation(atoms, rule.core_radius),
+        exclude=[atom for bought, atom in rule.exclude if bought == step],
+    )
+    return [
+        Epicentre(frame=row, step=step, atom=atom, gamma=float(gamma[atom]), cluster_size=size) for atom, size in chosen
+    ]
+
+
+def core_separation(atoms: Atoms, core_radius: float) -> float:
+    """Return the distance (Å) below which two epicentres would buy the same atoms: two cores, and at least a bond."""
+    return max(2 * core_radius, 2 * BOND_FACTOR * float(covalent_radii[atoms.numbers].max()))
+
+
+def is_physical(atoms: Atoms) -> bool:
+    """Say whether all coordinates are finite and no pair is closer than ``UNPHYSICAL_RATIO`` times its covalent sum."""
+    if not np.isfinite(atoms.positions).all():
+        return False
+    limit = 2 * UNPHYSICAL_RATIO * float(covalent_radii[atoms.numbers].max())
+    first, second, length = neighbour_list('ijd', atoms, limit)
+    radii = covalent_radii[atoms.numbers]
+    return not bool(np.any(length < UNPHYSICAL_RATIO * (radii[first] + radii[second])))

@@ -1,0 +1,73 @@
+"""The outer layer and the caps find their place, the core and its first neighbours stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+from ase.constraints import FixAtoms
+from ase.optimize import BFGS
+from numpy.typing import NDArray
+
+from ..config import CutoutConfig
+from ..frames import SHELL_CAP, SHELL_CORE, SHELL_FROZEN
+from .label_geometry import LabelGeometry, RejectedCutoutError
+
+CAP_FREEDOM = 2.0  # a cap may move this many times further than an atom of the frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """Relaxed positions (n, 3) Å and what happened on the way."""
+
+    positions: NDArray[np.float64]
+    report: dict[str, float | int | str]
+
+
+def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: CutoutConfig) -> Relaxation:
+    """Relax buffer and caps with ``calculator`` until ``pre_relaxation_fmax`` (eV/Å) or ``pre_relaxation_steps``.
+
+    No atom of the frame ends further than ``max_displacement`` (Å) from where MD had it, no cap further than twice
+    that: the last step within the limit is kept and the report says ``stopped: displacement``. A force that is not
+    finite rejects the cutout.
+    """
+    atoms = geometry.atoms.copy()
+    start = atoms.positions.copy()
+    fixed = np.isin(geometry.shell, (SHELL_CORE, SHELL_FROZEN))
+    limit = config.max_displacement * np.where(geometry.shell == SHELL_CAP, CAP_FREEDOM, 1.0)
+    atoms.set_constraint(FixAtoms(mask=fixed))
+    atoms.calc = calculator
+    kept, taken, stopped = start, 0, 'steps'
+    largest = _largest_force(atoms)
+    first = largest
+    optimiser = BFGS(atoms, logfile=None, maxstep=0.1)
+    for step, converged in enumerate(
+        optimiser.irun(fmax=config.pre_relaxation_fmax, steps=config.pre_relaxation_steps)
+    ):
+        if np.any(np.linalg.norm(atoms.positions - start, axis=1) > limit):
+            stopped = 'displacement'
+            break
+        kept, taken, largest = atoms.positions.copy(), step, _largest_force(atoms)
+        if converged:
+            stopped = 'fmax'
+    moved = np.linalg.norm(kept - start, axis=1)
+    is_cap = geometry.shell == SHELL_CAP
+    return Relaxation(
+        positions=kept,
+        report={
+            'stopped': stopped,
+            'n_steps': taken,
+            'max_force_before_eV_per_A': first,
+            'max_force_after_eV_per_A': largest,
+            'max_displacement_A': float(moved[~is_cap].max(initial=0.0)),
+            'max_cap_displacement_A': float(moved[is_cap].max(initial=0.0)),
+        },
+    )
+
+
+def _largest_force(atoms: object) -> float:
+    forces = np.asarray(atoms.get_forces())  # type: ignore[attr-defined]
+    if not np.isfinite(forces).all():
+        raise RejectedCutoutError('the teacher gives a force that is not a finite number on the label geometry')
+    return float(np.linalg.norm(forces, axis=1).max(initial=0.0))

@@ -1,0 +1,142 @@
+"""Task ``cutout``: from the last frames of a halted run to clusters for DFT and their training geometries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from ..science.config import ActiveLearningThresholds, CutoutConfig
+from ..science.cutout import (
+    Cutout,
+    Epicentre,
+    EpicentreRule,
+    RejectedCutoutError,
+    Workbench,
+    choose_policy,
+    cut_out,
+    gather_epicentres,
+)
+from ..science.frames import SHELL_CORE, Frames
+from ..science.md.halting import choose_learning_frame
+from ..science.student import load_student
+from ..science.teacher import load_teacher, teacher_calculator
+from .base import Progress, Task, TaskFailure
+
+
+class CutoutTask(Task):
+    """Ring frames with γ in time order and their MD steps, student, teacher and settings.
+
+    n_epicentres: asked for in all; more than ``cutout.max_epicentres`` are taken from further frames of the ring at
+    least ``min_steps_apart`` steps from each other; exclude: pairs (step, atom) that were bought before.
+    """
+
+    frames: str
+    steps: tuple[int, ...]
+    potential: str
+    models: tuple[str, ...]
+    cutout: CutoutConfig = CutoutConfig()
+    thresholds: ActiveLearningThresholds = ActiveLearningThresholds()
+    n_epicentres: int = 1
+    min_steps_apart: int = 1
+    exclude: tuple[tuple[int, int], ...] = ()
+    dtype: str = 'float64'
+    seed: int = 0
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Write ``label.npz`` and ``training.npz``, same row order; return epicentres, acceptance and rejections."""
+        frames = self._read_frames()
+        learning_frame = choose_learning_frame(frames, list(self.steps), self.thresholds)
+        rule = EpicentreRule(
+            threshold_add=self.thresholds.threshold_add_train,
+            count=self.n_epicentres,
+            max_per_frame=self.cutout.max_epicentres,
+            core_radius=self.cutout.core_radius,
+            min_steps_apart=self.min_steps_apart,
+            exclude=self.exclude,
+        )
+        epicentres = gather_epicentres(frames, self.steps, learning_frame, rule=rule)
+        accepted, rejected = self._cut_all(frames, epicentres, progress)
+        if not accepted:
+            reasons = '; '.join(f'step {row["step"]} atom {row["atom"]}: {row["reason"]}' for row in rejected)
+            raise TaskFailure('NOTHING_LEFT', f'no cutout was accepted: {reasons or "no epicentre was found"}')
+        self._write(frames, accepted)
+        return {
+            'policy': choose_policy({chemical_symbols[number] for number in frames.numbers}, self.cutout),
+            'learning_frame': int(learning_frame),
+            'learning_step': int(self.steps[learning_frame]),
+            'n_asked': self.n_epicentres,
+            'n_accepted': len(accepted),
+            'n_rejected': len(rejected),
+            'epicentres': [{**asdict(epicentre), **cutout.report} for epicentre, cutout in accepted],
+            'rejected': rejected,
+        }
+
+    def _read_frames(self) -> Frames:
+        try:
+            frames = Frames.load(self.frames)
+        except ValueError as error:
+            raise TaskFailure('UNREADABLE_FILE', str(error)) from error
+        if len(frames) == 0 or len(frames) != len(self.steps):
+            raise TaskFailure(
+                'INVALID_INPUT', f'frames: {len(frames)} rows for {len(self.steps)} steps, need one step a row'
+            )
+        try:
+            choose_policy({chemical_symbols[number] for number in frames.numbers}, self.cutout)
+        except ValueError as error:
+            raise TaskFailure('INVALID_INPUT', str(error)) from error
+        return frames
+
+    def _cut_all(
+        self, frames: Frames, epicentres: list[Epicentre], progress: Progress
+    ) -> tuple[list[tuple[Epicentre, Cutout]], list[dict[str, Any]]]:
+        potential = load_student(Path(self.potential)).potential
+        teacher = load_teacher([Path(model) for model in self.models], dtype=self.dtype)
+        self._check_elements(teacher.elements)
+        calculator = teacher_calculator(teacher)
+        benches: dict[int, Workbench] = {}
+        accepted, rejected = [], []
+        for done, epicentre in enumerate(epicentres, start=1):
+            if epicentre.frame not in benches:
+                benches[epicentre.frame] = Workbench.prepare(frames.atoms(epicentre.frame), potential, calculator)
+            try:
+                cutout = cut_out(benches[epicentre.frame], epicentre.atom, self.cutout)
+                accepted.append((epicentre, cutout))
+                progress.report('cut', done, len(epicentres), n_atoms=len(cutout.label.atoms))
+            except RejectedCutoutError as error:
+                rejected.append({**asdict(epicentre), 'reason': str(error)})
+                progress.report('rejected', done, len(epicentres), reason=str(error))
+        return accepted, rejected
+
+    def _check_elements(self, known: tuple[str, ...]) -> None:
+        cap = self.cutout.passivation_element
+        if self.cutout.enable_passivation and cap not in known:
+            raise TaskFailure(
+                'UNKNOWN_ELEMENT',
+                f'cutout.passivation_element = {cap!r}: the teacher knows {", ".join(known)}: give a teacher that '
+                f'was trained on {cap} or set cutout.enable_passivation to false',
+            )
+
+    def _write(self, frames: Frames, accepted: list[tuple[Epicentre, Cutout]]) -> None:
+        for name in ('label', 'training'):
+            parts = [(getattr(cutout, name), epicentre) for epicentre, cutout in accepted]
+            shell = np.concatenate([part.shell for part, _ in parts])
+            gamma = [
+                np.where(part.parents >= 0, frames.gamma[frames.span(epicentre.frame)][part.parents], np.nan)
+                for part, epicentre in parts
+            ]
+            Frames.from_atoms(
+                [part.atoms for part, _ in parts],
+                shell=shell,
+                force_weight=(shell == SHELL_CORE).astype(float),
+                gamma=np.concatenate(gamma),
+                parent_index=np.concatenate([part.parents for part, _ in parts]),
+                config_type=np.array([f'cutout_{name}'] * len(parts)),
+                group=np.array([epicentre.frame for _, epicentre in parts]),
+            ).save(f'{name}.npz')
+
+
+TASK = CutoutTask
