@@ -18,37 +18,36 @@ from .explore import ExplorationWorkChain
 from .finetune import FinetuneWorkChain
 from .hierarchical_inputs import SETTINGS, validate_inputs
 from .hierarchical_summary import summarise_loop
-from .input_checks import settings_validator
-from .protocol import DEFAULT_OPTIONS
-from .submission import SubmitOnce, derived_seed
+from .ports import TaskSteps, add_shared_ports
+from .submission import derived_seed
 from .validation import ValidationWorkChain
 
 
-class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
+class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
     """Distil a teacher into a student, validate it, and let MD show where DFT has to teach both."""
 
     @classmethod
     def define(cls, spec: Any) -> None:
         """Declare ports, outline and exit codes."""
         super().define(spec)
-        spec.input('task_code', valid_type=orm.AbstractCode, help='The `pyacemaker-task` program.')
+        add_shared_ports(spec, *SETTINGS)
         spec.input('lammps_code', valid_type=orm.AbstractCode, help='`lmp` with ML-PACE, or `pyacemaker-lmp`.')
         spec.input_namespace('pw', dynamic=True, help='`code`, `parameters` and `pseudos.<element>` of the SCF runs.')
         spec.input('pw.code', valid_type=orm.AbstractCode, help='The `pw.x` program.')
-        spec.input('pw.parameters', valid_type=orm.Dict, required=False, help='Overrides of the pw.x input, by namelist.')
+        spec.input(
+            'pw.parameters', valid_type=orm.Dict, required=False, help='Overrides of the pw.x input, by namelist.'
+        )
         spec.input_namespace('pw.pseudos', dynamic=True, help='One UPF pseudopotential an element, caps included.')
         spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
         spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
         spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pools and the gates start from.')
         spec.input('md_structure', valid_type=AtomicDatasetData, help='One frame: where the MD starts.')
-        spec.input('held_out_structure', valid_type=AtomicDatasetData, required=False,
-                   help='One frame for the walker whose cutouts are kept out; default: `md_structure`.')
-        for port, model in SETTINGS.items():
-            spec.input(port, valid_type=orm.Dict, default=lambda: orm.Dict({}),
-                       validator=settings_validator(model, port), help=f'Settings, see `{model.__name__}`.')
-        spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(1), help='Root of every random choice.')
-        spec.input('options', valid_type=dict, non_db=True, default=lambda: dict(DEFAULT_OPTIONS),
-                   help='Scheduler options of every calculation.')
+        spec.input(
+            'held_out_structure',
+            valid_type=AtomicDatasetData,
+            required=False,
+            help='One frame for the walker whose cutouts are kept out; default: `md_structure`.',
+        )
         spec.inputs.validator = validate_inputs
         spec.outline(
             cls.setup,
@@ -78,17 +77,35 @@ class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
         )
         spec.output('potential', valid_type=AcePotentialData, help='The student after the last update.')
         spec.output('teacher', valid_type=TeacherModelData, help='The teacher after the last update.')
-        spec.output_namespace('blocks', valid_type=AceFitBlockData, dynamic=True, help='What the student was fitted to, by source.')
-        spec.output('held_out_dataset', valid_type=AtomicDatasetData, required=False,
-                    help='Kept-out cutouts with DFT forces, never trained on.')
+        spec.output_namespace(
+            'blocks', valid_type=AceFitBlockData, dynamic=True, help='What the student was fitted to, by source.'
+        )
+        spec.output(
+            'held_out_dataset',
+            valid_type=AtomicDatasetData,
+            required=False,
+            help='Kept-out cutouts with DFT forces, never trained on.',
+        )
         spec.output('summary', valid_type=orm.Dict, required=False, help='Rounds, halts, DFT calls and steps.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_DISTILLATION', message='Phase 1 failed: no potential was made.')
-        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_VALIDATION', message='Phase 2 failed before its gates were judged.')
-        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_EXPLORATION', message='The MD failed; the best potential is attached.')
-        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_CUTOUT', message='Phase 3 gave no label; the best potential is attached.')
-        spec.exit_code(405, 'ERROR_SUB_PROCESS_FAILED_FINETUNE', message='Phase 4 failed; the best potential is attached.')
-        spec.exit_code(601, 'GATE_FAILED', message='A validation gate failed in every attempt; the best potential is attached.')
-        spec.exit_code(602, 'BUDGET_SPENT', message='{what} is spent before the MD goal; the best potential is attached.')
+        spec.exit_code(
+            402, 'ERROR_SUB_PROCESS_FAILED_VALIDATION', message='Phase 2 failed before its gates were judged.'
+        )
+        spec.exit_code(
+            403, 'ERROR_SUB_PROCESS_FAILED_EXPLORATION', message='The MD failed; the best potential is attached.'
+        )
+        spec.exit_code(
+            404, 'ERROR_SUB_PROCESS_FAILED_CUTOUT', message='Phase 3 gave no label; the best potential is attached.'
+        )
+        spec.exit_code(
+            405, 'ERROR_SUB_PROCESS_FAILED_FINETUNE', message='Phase 4 failed; the best potential is attached.'
+        )
+        spec.exit_code(
+            601, 'GATE_FAILED', message='A validation gate failed in every attempt; the best potential is attached.'
+        )
+        spec.exit_code(
+            602, 'BUDGET_SPENT', message='{what} is spent before the MD goal; the best potential is attached.'
+        )
 
     @classmethod
     def get_builder_from_protocol(cls, codes: dict[str, orm.AbstractCode], **inputs: Any) -> Any:
@@ -113,15 +130,15 @@ class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
 
     def should_distil(self) -> bool:
         """Return whether a potential is still to be made that passes its gates."""
-        tries = self._settings('validation', config.ValidationConfig).max_attempts
+        tries = self.read_settings('validation').max_attempts
         return not self.ctx.gates_passed and self.ctx.attempt < tries
 
     def run_distillation(self) -> Any:
         """Run phase 1, with a denser pool on every further attempt."""
         self.ctx.attempt += 1
-        pool = self._settings('distillation', config.DistillationConfig).pool
+        pool = self.read_settings('distillation').pool
         density = pool.denser_factor ** (self.ctx.attempt - 1)
-        strategy = self._settings('strategy', config.LoopStrategyConfig)
+        strategy = self.read_settings('strategy')
         inputs = {
             **self._shared('task_code', 'teacher', 'elements', 'prototypes', 'distillation', 'fit'),
             'baseline': orm.Str(strategy.baseline_potential_type),
@@ -239,7 +256,9 @@ class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
         self.ctx.outcome = child.outputs.outcome.value
         self.ctx.restart = child.outputs.restart
         self.ctx.records[self._label('explore')] = child.outputs.summary
-        self.report(f'round {self.ctx.round}: MD ended at step {child.outputs.summary["last_step"]}: {self.ctx.outcome}')
+        self.report(
+            f'round {self.ctx.round}: MD ended at step {child.outputs.summary["last_step"]}: {self.ctx.outcome}'
+        )
         if self.ctx.outcome != 'goal' and self._spent_budget():
             self._attach()
             return self.exit_codes.BUDGET_SPENT.format(what=self._spent_budget())
@@ -252,7 +271,7 @@ class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
     def run_cutout(self) -> Any:
         """Run phase 3 on the frames around the halt."""
         remaining = self._budget().max_dft_calls - self.ctx.spent
-        count = min(self._settings('cutout', config.CutoutConfig).max_epicentres, remaining)
+        count = min(self.read_settings('cutout').max_epicentres, remaining)
         return self._submit(CutoutWorkChain, self._label('cutout'), self._cutout_inputs(self._label('cutout'), count))
 
     def inspect_cutout(self) -> Any:
@@ -300,11 +319,8 @@ class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
 
     # shared --------------------------------------------------------------------------------------------------------
 
-    def _settings(self, port: str, model: type[Any]) -> Any:
-        return model.model_validate(self.inputs[port].get_dict())
-
     def _budget(self) -> config.BudgetConfig:
-        budget: config.BudgetConfig = self._settings('strategy', config.LoopStrategyConfig).budget
+        budget: config.BudgetConfig = self.read_settings('strategy').budget
         return budget
 
     def _spent_budget(self) -> str | None:
@@ -328,7 +344,7 @@ class HierarchicalDistillationWorkChain(SubmitOnce, WorkChain):
         return ToContext(child=self.submit_once(label, process, {**inputs, 'options': self.inputs.options}))
 
     def _thresholds(self) -> orm.Dict:
-        return orm.Dict(self._settings('strategy', config.LoopStrategyConfig).thresholds.model_dump())
+        return orm.Dict(self.read_settings('strategy').thresholds.model_dump())
 
     def _exploration_inputs(self, name: str) -> dict[str, Any]:
         return {

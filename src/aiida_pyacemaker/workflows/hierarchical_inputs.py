@@ -11,17 +11,9 @@ from ..data.teacher import TeacherModelData
 from ..science import config
 from .input_checks import check_elements, check_overlap
 from .protocol import load_protocol
+from .settings_models import SETTINGS_MODELS
 
-SETTINGS: dict[str, type[config.Settings]] = {
-    'distillation': config.DistillationConfig,
-    'fit': config.FitConfig,
-    'validation': config.ValidationConfig,
-    'md': config.MdConfig,
-    'strategy': config.LoopStrategyConfig,
-    'cutout': config.CutoutConfig,
-    'dft': config.DftConfig,
-    'finetune': config.FinetuneConfig,
-}
+SETTINGS = {port: model for port, model in SETTINGS_MODELS.items() if port != 'thresholds'}
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
@@ -56,7 +48,9 @@ def _check_chemistry(inputs: dict[str, Any]) -> str | None:
     for port in ('prototypes', 'md_structure', 'held_out_structure'):
         if port in inputs and not message:
             present = inputs[port].base.attributes.get('elements')
-            message = check_elements(present, elements, port='elements', remedy=f'{port} holds an element not named here')
+            message = check_elements(
+                present, elements, port='elements', remedy=f'{port} holds an element not named here'
+            )
     return message
 
 
@@ -79,17 +73,15 @@ def fill_builder(
     structures: dict[str, AtomicDatasetData],
     teacher: TeacherModelData,
     pseudos: dict[str, Any],
-    protocol: str | None = None,
-    overrides: dict[str, Any] | None = None,
-    **extra: Any,
+    **choices: Any,
 ) -> Any:
     """Fill a builder of the root from a protocol.
 
     codes: `task`, `lammps` and `pw`; structures: `prototypes`, `md_structure` and optionally `held_out_structure`;
-    pseudos: UPF nodes by element; overrides: nested as the settings ports, an unknown key is refused;
-    extra: `elements`, `seed`, `options`.
+    pseudos: UPF nodes by element; choices: `protocol`, `overrides` (nested as the settings ports), `elements`, `seed`,
+    `options`. Raise ``ValueError`` for an unknown choice, protocol or override key.
     """
-    settings = load_protocol('hierarchical', protocol, overrides)
+    settings = load_protocol('hierarchical', choices.pop('protocol', None), choices.pop('overrides', None))
     builder.task_code, builder.lammps_code, builder.pw.code = codes['task'], codes['lammps'], codes['pw']
     builder.pw.pseudos = pseudos
     parameters = settings.pop('pw_parameters', None)
@@ -99,12 +91,12 @@ def fill_builder(
     for port, node in structures.items():
         setattr(builder, port, node)
     present = {symbol for node in structures.values() for symbol in node.base.attributes.get('elements')}
-    builder.elements = orm.List(list(extra.pop('elements', sorted(present))))
+    builder.elements = orm.List(list(choices.pop('elements', sorted(present))))
     for port in SETTINGS:
         setattr(builder, port, orm.Dict(settings.get(port, {})))
-    builder.seed = orm.Int(extra.pop('seed', 1))
-    if 'options' in extra:
-        builder.options = extra.pop('options')
-    if extra:
-        raise ValueError(f'unknown arguments {sorted(extra)}; allowed: elements, seed, options')
+    builder.seed = orm.Int(choices.pop('seed', 1))
+    if 'options' in choices:
+        builder.options = choices.pop('options')
+    if choices:
+        raise ValueError(f'unknown {sorted(choices)}; allowed: protocol, overrides, elements, seed, options')
     return builder

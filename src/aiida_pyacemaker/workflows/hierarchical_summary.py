@@ -8,7 +8,7 @@ from aiida.engine import calcfunction
 
 @calcfunction
 def summarise_loop(**records: orm.Dict) -> orm.Dict:
-    """Return halts, SCFs and MD steps from the reports named ``round_NN_explore|cutout|finetune`` and ``held_out_cutout``."""
+    """Return halts, SCFs and MD steps from the reports of the rounds (``round_NN_explore``, ``..._cutout``, ...)."""
     explored = [records[name].get_dict() for name in sorted(records) if name.endswith('_explore')]
     cut = {name: records[name].get_dict() for name in sorted(records) if name.endswith('_cutout')}
     return orm.Dict(
