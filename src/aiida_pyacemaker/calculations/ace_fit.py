@@ -76,7 +76,8 @@ def validate_sources(inputs: dict[str, Any], _: Any) -> str | None:
     if datasets & blocks:
         return f'datasets and blocks share {", ".join(sorted(datasets & blocks))}: give new data a new name'
     if rows - datasets:
-        return f'rows.{", rows.".join(sorted(rows - datasets))}: no such dataset; allowed: {", ".join(sorted(datasets))}'
+        extra, allowed = ', '.join(sorted(rows - datasets)), ', '.join(sorted(datasets))
+        return f'rows: {extra} is no dataset; allowed: {allowed}'
     if blocks and 'potential' not in inputs:
         return 'blocks: earlier blocks hold rows of a frozen basis: give its `potential` too'
     return None

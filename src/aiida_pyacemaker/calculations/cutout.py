@@ -35,7 +35,7 @@ class CutoutCalculation(TaskCalculation):
                     help='What DFT sees: core, frozen shell, buffer, caps.')
         spec.output('training_geometry', valid_type=AtomicDatasetData,
                     help='What the student learns: the untouched surroundings; only core forces have weight.')
-        spec.output('report', valid_type=orm.Dict, help='Epicentres, acceptance numbers, and what was rejected and why.')
+        spec.output('report', valid_type=orm.Dict, help='Epicentres, acceptance numbers, what was rejected and why.')
 
     def write_inputs(self, folder: Path) -> dict[str, Any]:
         """Write frames, potential and teacher."""

@@ -4,15 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
+from aiida import orm
+
+from ..science.config import check_settings
+from .settings_models import SETTINGS_MODELS
 
 DEFAULT_OPTIONS: dict[str, Any] = {
     'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1},
     'withmpi': False,
     'max_wallclock_seconds': 3600,
 }
+
+
+class ProtocolBuilder:
+    """Mixin of our WorkChains: a builder filled from ``protocols/<PROTOCOL>.yaml``."""
+
+    PROTOCOL: ClassVar[str]
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        task_code: orm.AbstractCode,
+        *,
+        protocol: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **nodes: Any,
+    ) -> Any:
+        """Return a builder: settings from the protocol with ``overrides`` over them, other ports from ``nodes``.
+
+        Raise ``ValueError`` for an unknown protocol, override or port, naming what is allowed.
+        """
+        builder = cls.get_builder()  # type: ignore[attr-defined]
+        ports = cls.spec().inputs  # type: ignore[attr-defined]
+        unknown = sorted(set(nodes) - set(ports))
+        if unknown:
+            raise ValueError(f'{cls.__name__} has no port {", ".join(unknown)}; allowed: {", ".join(sorted(ports))}')
+        builder.task_code = task_code
+        for port, values in load_protocol(cls.PROTOCOL, protocol, overrides).items():
+            setattr(builder, port, orm.Dict(values))
+        if options is not None:
+            builder.options = merge(DEFAULT_OPTIONS, options)
+        for port, node in nodes.items():
+            setattr(builder, port, node)
+        return builder
 
 
 def available_protocols(workflow: str) -> dict[str, str]:
@@ -53,9 +91,6 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_models(workflow: str, settings: Mapping[str, Any]) -> None:
-    from ..science.config import check_settings
-    from .settings_models import SETTINGS_MODELS
-
     for port, values in settings.items():
         if port in SETTINGS_MODELS:
             message = check_settings(SETTINGS_MODELS[port], values, port)

@@ -1,0 +1,219 @@
+"""Phase 1: what the teacher knows about these elements goes into a student, before any DFT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ToContext, WorkChain
+
+from ..calculations.ace_fit import AceFitCalculation
+from ..calculations.label import LabelCalculation
+from ..calculations.sample import SampleCalculation
+from ..calculations.select import SelectCalculation
+from ..data.ace_fit_block import AceFitBlockData
+from ..data.ace_potential import AcePotentialData
+from ..data.dataset import AtomicDatasetData
+from ..data.teacher import TeacherModelData
+from .ports import TaskSteps, add_shared_ports
+from .protocol import ProtocolBuilder
+
+BLOCK = 'teacher_00'
+
+
+class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
+    """Make a pool, select from it, let the teacher label, keep what its committee agrees on, fit the student."""
+
+    PROTOCOL = 'distillation'
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Declare ports, outline and exit codes."""
+        super().define(spec)
+        add_shared_ports(spec, 'distillation', 'fit')
+        spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
+        spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
+        spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pool starts from.')
+        spec.input('baseline', valid_type=orm.Str, default=lambda: orm.Str('LJ'), validator=validate_baseline,
+                   help='Pair potential under the student: `LJ` (repulsive wall fitted to the teacher) or `ZBL`.')
+        spec.input('density', valid_type=orm.Float, default=lambda: orm.Float(1.0), validator=validate_density,
+                   help='Multiplies the counts of the pool.')
+        spec.inputs.validator = validate_elements
+        spec.outline(
+            cls.sample,
+            cls.inspect_sample,
+            cls.select,
+            cls.inspect_select,
+            cls.label,
+            cls.inspect_label,
+            cls.fit,
+            cls.inspect_fit,
+            cls.results,
+        )
+        spec.output('potential', valid_type=AcePotentialData, help='The student.')
+        spec.output_namespace('blocks', valid_type=AceFitBlockData, dynamic=True,
+                              help='What the student was fitted to, by source.')
+        spec.output('metrics', valid_type=orm.Dict, help='Errors on training and held-out frames, sizes, ridge.')
+        spec.output('pool', valid_type=AtomicDatasetData, help='All frames that were made.')
+        spec.output('labelled', valid_type=AtomicDatasetData, help='The selected frames with the teacher\'s labels.')
+        spec.output('held_out', valid_type=AtomicDatasetData, help='Labelled frames that were not trained on.')
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_SAMPLE', message='Making the pool failed: {message}.')
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SELECT', message='Selecting from the pool failed: {message}.')
+        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_LABEL', message='The teacher could not label: {message}.')
+        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_FIT', message='Fitting the student failed: {message}.')
+        spec.exit_code(410, 'ERROR_NOTHING_CONFIDENT',
+                       message='No label passed the confidence filter: raise `uncertainty_threshold`.')
+
+    @classmethod
+    def get_builder_from_protocol(cls, task_code: orm.AbstractCode, **inputs: Any) -> Any:
+        """Return a builder as :class:`.ProtocolBuilder` does; `elements` default to those of the prototypes."""
+        builder = super().get_builder_from_protocol(task_code, **inputs)
+        if 'elements' not in inputs and 'prototypes' in inputs:
+            builder.elements = orm.List(list(inputs['prototypes'].elements))
+        return builder
+
+    def sample(self) -> Any:
+        """Make the pool, and the pairs of atoms for the baseline."""
+        elements = self.inputs.elements.get_list()
+        pool = self.read_settings('distillation').pool.model_dump()
+        density = self._density()
+        self.report(f'sampling a pool for {"-".join(elements)} at density {density:.2f}, and pairs for the baseline')
+        shared = {'teacher': self.inputs.teacher}
+        return ToContext(
+            sample_pool=self.submit_task(
+                'sample_pool',
+                SampleCalculation,
+                **shared,
+                structures=self.inputs.prototypes,
+                settings=orm.Dict({'mode': 'pool', 'elements': elements, 'pool': pool, 'density': density}),
+            ),
+            sample_dimers=self.submit_task(
+                'sample_dimers',
+                SampleCalculation,
+                **shared,
+                settings=orm.Dict({'mode': 'dimers', 'elements': elements, 'pool': pool}),
+            ),
+        )
+
+    def inspect_sample(self) -> Any:
+        """Say how many frames there are."""
+        failed = self.failed('sample_pool', 'sample_dimers')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SAMPLE.format(message='; '.join(failed))
+        self.ctx.pool = self.ctx.sample_pool.outputs.dataset
+        self.out('pool', self.ctx.pool)
+        self.report(f'the pool holds {len(self.ctx.pool)} frames; selecting is next')
+        return None
+
+    def select(self) -> Any:
+        """Select what to label, and what to keep out of training."""
+        settings = self.read_settings('distillation')
+        inputs = {
+            'dataset': self.ctx.pool,
+            'teacher': self.inputs.teacher,
+            'settings': orm.Dict({'count': settings.n_selected, 'held_out_fraction': settings.held_out_fraction}),
+        }
+        return ToContext(select=self.submit_task('select', SelectCalculation, **inputs))
+
+    def inspect_select(self) -> Any:
+        """Say how many frames were selected."""
+        failed = self.failed('select')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SELECT.format(message='; '.join(failed))
+        selection = self.ctx.select.outputs.selection
+        counts = {name: selection.get_shape(name)[0] for name in ('selected', 'held_out')}
+        self.report(f'{counts["selected"]} frames to train on, {counts["held_out"]} to test on; labels are next')
+        return None
+
+    def label(self) -> Any:
+        """Let the teacher label the selected and the held-out frames, and the pairs."""
+        selection = {'dataset': self.ctx.pool, 'indices': self.ctx.select.outputs.selection}
+        threshold = self.read_settings('distillation').uncertainty_threshold
+        pairs = {'dataset': self.ctx.sample_dimers.outputs.dataset}
+        return ToContext(
+            label=self._submit_label(
+                'label', {'uncertainty_threshold': threshold}, **selection, indices_name=orm.Str('selected')
+            ),
+            label_held_out=self._submit_label('label_held_out', {}, **selection, indices_name=orm.Str('held_out')),
+            label_dimers=self._submit_label('label_dimers', {}, **pairs),
+        )
+
+    def inspect_label(self) -> Any:
+        """Say how many labels the committee agrees on."""
+        failed = self.failed('label', 'label_held_out', 'label_dimers')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_LABEL.format(message='; '.join(failed))
+        outputs = self.ctx.label.outputs
+        n_kept = outputs.kept.get_shape('indices')[0]
+        self.out('labelled', outputs.dataset)
+        self.out('held_out', self.ctx.label_held_out.outputs.dataset)
+        if not n_kept:
+            return self.exit_codes.ERROR_NOTHING_CONFIDENT
+        self.report(f'the teacher labelled {len(outputs.dataset)} frames, {n_kept} with confidence; the fit is next')
+        return None
+
+    def fit(self) -> Any:
+        """Fit the student to the labels that are kept."""
+        settings = {
+            'elements': self.inputs.elements.get_list(),
+            'fit': self.read_settings('fit').model_dump(),
+            'baseline': self.inputs.baseline.value,
+        }
+        inputs = {
+            'datasets': {BLOCK: self.ctx.label.outputs.dataset},
+            'rows': {BLOCK: self.ctx.label.outputs.kept},
+            'dimers': self.ctx.label_dimers.outputs.dataset,
+            'held_out': self.ctx.label_held_out.outputs.dataset,
+            'settings': orm.Dict(settings),
+        }
+        return ToContext(fit=self.submit_task('fit', AceFitCalculation, **inputs))
+
+    def inspect_fit(self) -> Any:
+        """Check that there is a student."""
+        failed = self.failed('fit')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FIT.format(message='; '.join(failed))
+        return None
+
+    def results(self) -> None:
+        """Attach the student."""
+        fit = self.ctx.fit.outputs
+        self.out('potential', fit.potential)
+        self.out('blocks', dict(fit.blocks))
+        self.out('metrics', fit.metrics)
+        sizes = fit.potential.base.attributes.get('n_functions')
+        self.report(f'the student is ACE<{fit.potential.pk}> with functions per element {sizes}')
+
+    def _density(self) -> float:
+        """Return the factor on the pool's counts, lowered where the pool would exceed the settings' maximum."""
+        settings = self.read_settings('distillation')
+        pool = settings.pool
+        count = pool.n_strained + pool.n_rattled + pool.n_vacancy + pool.n_md_frames
+        allowed = settings.sampling_structures_per_system / max(count * len(self.inputs.prototypes), 1)
+        return float(min(self.inputs.density.value, allowed))
+
+    def _submit_label(self, link_label: str, settings: dict[str, Any], **inputs: Any) -> orm.ProcessNode:
+        inputs |= {'teacher': self.inputs.teacher, 'settings': orm.Dict(settings)}
+        return self.submit_task(link_label, LabelCalculation, **inputs)
+
+
+def validate_baseline(node: orm.Str, _: Any) -> str | None:
+    """Refuse a baseline that is not built."""
+    return None if node.value in ('LJ', 'ZBL') else f'baseline: {node.value!r}, allowed: LJ, ZBL'
+
+
+def validate_density(node: orm.Float, _: Any) -> str | None:
+    """Refuse a density that makes no pool."""
+    return None if node.value > 0 else f'density: {node.value}, allowed: above 0'
+
+
+def validate_elements(inputs: dict[str, Any], _: Any) -> str | None:
+    """Hold elements, teacher and prototypes against each other."""
+    if any(name not in inputs for name in ('elements', 'teacher', 'prototypes')):
+        return None
+    elements = set(inputs['elements'].get_list())
+    unknown = sorted(elements - set(inputs['teacher'].elements))
+    if unknown:
+        return f'teacher: does not know {", ".join(unknown)}; it knows {", ".join(inputs["teacher"].elements)}'
+    extra = sorted(set(inputs['prototypes'].elements) - elements)
+    return f'prototypes: hold {", ".join(extra)}, which `elements` does not name' if extra else None

@@ -1,0 +1,182 @@
+"""Phase 4: DFT at the halt goes into the teacher, and through it and directly into the student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ToContext, WorkChain
+
+from ..calculations.ace_fit import AceFitCalculation
+from ..calculations.finetune import FinetuneCalculation
+from ..calculations.label import LabelCalculation
+from ..calculations.sample import SampleCalculation
+from ..data.ace_fit_block import AceFitBlockData
+from ..data.ace_potential import AcePotentialData
+from ..data.dataset import AtomicDatasetData
+from ..data.teacher import TeacherModelData
+from ..science.config import FitConfig
+from .ports import TaskSteps, add_shared_ports
+from .protocol import ProtocolBuilder
+
+TEACHER_BLOCKS = ('teacher_', 'surrogate_')
+
+
+class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
+    """Train the teacher on DFT, let it label frames around the halt, add these and the DFT rows to the student."""
+
+    PROTOCOL = 'finetune'
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Declare ports, outline and exit codes."""
+        super().define(spec)
+        add_shared_ports(spec, 'finetune', 'fit')
+        spec.input('teacher', valid_type=TeacherModelData, help='The teacher as it is.')
+        spec.input('elements', valid_type=orm.List, required=False,
+                   help="Chemical symbols of the system; default: the potential's.")
+        spec.input('potential', valid_type=AcePotentialData, help='The student as it is; its basis stays frozen.')
+        spec.input_namespace('blocks', valid_type=AceFitBlockData, dynamic=True,
+                             help='What the student was fitted to, by source.')
+        spec.input_namespace('label_datasets', valid_type=AtomicDatasetData, dynamic=True,
+                             help='Label geometries with DFT forces by name, all so far, for the teacher.')
+        spec.input_namespace('training_datasets', valid_type=AtomicDatasetData, dynamic=True,
+                             help='New training geometries with DFT forces by name, for the student.')
+        spec.input('halted', valid_type=AtomicDatasetData, help='Frames around the halt: surrogates start from these.')
+        spec.input('generation', valid_type=orm.Int, default=lambda: orm.Int(1), help='Number in names of new blocks.')
+        spec.inputs.validator = validate_names
+        spec.outline(
+            cls.finetune_teacher,
+            cls.inspect_finetune_teacher,
+            cls.sample_surrogates,
+            cls.inspect_sample_surrogates,
+            cls.label_surrogates,
+            cls.inspect_label_surrogates,
+            cls.fit,
+            cls.inspect_fit,
+            cls.results,
+        )
+        spec.output('teacher', valid_type=TeacherModelData, help='The teacher that has seen DFT.')
+        spec.output('potential', valid_type=AcePotentialData, help='The student that has seen DFT.')
+        spec.output_namespace('blocks', valid_type=AceFitBlockData, dynamic=True,
+                              help='All blocks, old and new; a forgotten block is not among them.')
+        spec.output('metrics', valid_type=orm.Dict, help='Errors by source, sizes, ridge, what happened to old labels.')
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_FINETUNE', message='Training the teacher failed: {message}.')
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SAMPLE', message='Making surrogates failed: {message}.')
+        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_LABEL', message='Labelling surrogates failed: {message}.')
+        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_FIT', message='Updating the student failed: {message}.')
+
+    def finetune_teacher(self) -> Any:
+        """Train the teacher on all DFT labels so far."""
+        datasets = self.inputs.label_datasets
+        count = sum(len(node) for node in datasets.values())
+        self.report(f'generation {self.inputs.generation.value}: the teacher learns from {count} DFT-labelled frames')
+        inputs = {
+            'teacher': self.inputs.teacher,
+            'datasets': dict(datasets),
+            'settings': orm.Dict({'finetune': self.read_settings('finetune').model_dump()}),
+        }
+        return ToContext(finetune_teacher=self.submit_task('finetune_teacher', FinetuneCalculation, **inputs))
+
+    def inspect_finetune_teacher(self) -> Any:
+        """Take over the trained teacher."""
+        failed = self.failed('finetune_teacher')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FINETUNE.format(message='; '.join(failed))
+        self.ctx.teacher = self.ctx.finetune_teacher.outputs.teacher
+        self.report('the teacher is trained; surrogate frames around the halt are next')
+        return None
+
+    def sample_surrogates(self) -> Any:
+        """Make frames around the halt with the new teacher."""
+        settings = {
+            'mode': 'surrogates',
+            'elements': self._elements(),
+            'finetune': self.read_settings('finetune').model_dump(),
+        }
+        inputs = {
+            'teacher': self.ctx.teacher,
+            'structures': self.inputs.halted,
+            'settings': orm.Dict(settings),
+        }
+        return ToContext(sample_surrogates=self.submit_task('sample_surrogates', SampleCalculation, **inputs))
+
+    def inspect_sample_surrogates(self) -> Any:
+        """Say how many surrogates there are."""
+        failed = self.failed('sample_surrogates')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SAMPLE.format(message='; '.join(failed))
+        self.report(f'{len(self.ctx.sample_surrogates.outputs.dataset)} surrogate frames; their labels are next')
+        return None
+
+    def label_surrogates(self) -> Any:
+        """Let the new teacher label the surrogates."""
+        inputs = {'dataset': self.ctx.sample_surrogates.outputs.dataset, 'teacher': self.ctx.teacher}
+        return ToContext(label_surrogates=self.submit_task('label_surrogates', LabelCalculation, **inputs))
+
+    def inspect_label_surrogates(self) -> Any:
+        """Check that there are labels."""
+        failed = self.failed('label_surrogates')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_LABEL.format(message='; '.join(failed))
+        return None
+
+    def fit(self) -> Any:
+        """Solve again with the new rows; old labels of the teacher count less, as the settings say."""
+        settings = self.read_settings('fit')
+        surrogates = f'surrogate_{self.inputs.generation.value:02d}'
+        self.ctx.blocks = keep_blocks(self.inputs.blocks, settings)
+        factors = old_factors(self.ctx.blocks, settings)
+        new = sorted([*self.inputs.training_datasets, surrogates])
+        self.report(f'new blocks {", ".join(new)}; old labels: {settings.old_teacher_policy}, factors {factors}')
+        inputs = {
+            'datasets': {**self.inputs.training_datasets, surrogates: self.ctx.label_surrogates.outputs.dataset},
+            'rows': {surrogates: self.ctx.label_surrogates.outputs.kept},
+            'blocks': self.ctx.blocks,
+            'potential': self.inputs.potential,
+            'settings': orm.Dict({'elements': self._elements(), 'fit': settings.model_dump(), 'factors': factors}),
+        }
+        return ToContext(fit=self.submit_task('fit', AceFitCalculation, **inputs))
+
+    def inspect_fit(self) -> Any:
+        """Check that there is a student."""
+        failed = self.failed('fit')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FIT.format(message='; '.join(failed))
+        return None
+
+    def results(self) -> None:
+        """Attach teacher, student and blocks."""
+        fit = self.ctx.fit.outputs
+        self.out('teacher', self.ctx.teacher)
+        self.out('potential', fit.potential)
+        self.out('blocks', {**self.ctx.blocks, **fit.blocks})
+        self.out('metrics', fit.metrics)
+        self.report(f'the student is now ACE<{fit.potential.pk}>, on {len(self.ctx.blocks) + len(fit.blocks)} blocks')
+
+    def _elements(self) -> list[str]:
+        return list(self.inputs.elements.get_list() if 'elements' in self.inputs else self.inputs.potential.elements)
+
+
+def keep_blocks(blocks: dict[str, AceFitBlockData], settings: FitConfig) -> dict[str, AceFitBlockData]:
+    """Return the blocks that stay: with policy ``forget`` those of the old teacher go."""
+    if settings.old_teacher_policy == 'forget':
+        return {name: node for name, node in blocks.items() if not name.startswith(TEACHER_BLOCKS)}
+    return dict(blocks)
+
+
+def old_factors(names: Iterable[str], settings: FitConfig) -> dict[str, float]:
+    """Return the factor of every old block that the old teacher labelled; DFT's keep the factor 1."""
+    return {name: settings.old_teacher_factor for name in sorted(names) if name.startswith(TEACHER_BLOCKS)}
+
+
+def validate_names(inputs: dict[str, Any], _: Any) -> str | None:
+    """Hold names of new data against those of the blocks."""
+    if any(name not in inputs for name in ('blocks', 'training_datasets', 'generation', 'label_datasets')):
+        return None
+    if not inputs['label_datasets']:
+        return 'label_datasets: is empty; give at least one dataset of label geometries with DFT forces'
+    new = {*inputs['training_datasets'], f'surrogate_{inputs["generation"].value:02d}'}
+    taken = sorted(new & set(inputs['blocks']))
+    return f'blocks: {", ".join(taken)} exist already; give new data new names, a new `generation`' if taken else None
