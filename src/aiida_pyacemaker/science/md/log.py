@@ -1,0 +1,111 @@
+"""What a LAMMPS log says: how the run ended, the thermodynamic table, the speed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ending = Literal['halt', 'error', 'walltime', 'completed', 'killed']
+_HALT = re.compile(r'Fix halt condition for fix-id (\S+) met on step (\d+) with value (\S+)')
+_ERROR = re.compile(r'^(?:ERROR(?: on proc \d+)?:|Exception:|terminate called).*$', re.MULTILINE)
+_LIMIT = 'WARNING: Wall time limit reached'
+_END = re.compile(r'^(?:SEGMENT_END|RUN_COMPLETED) step (\d+)', re.MULTILINE)
+_LOOP = re.compile(r'^Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms', re.MULTILINE)
+# texts of ERROR lines -> the outcome they mean
+_LOST = ('Lost atoms', 'Bond atoms', 'missing on proc')
+_NON_FINITE = ('Non-numeric', 'simulation unstable', 'Energy was not', 'nan')
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRecord:
+    """One log, read in the order that cannot be mistaken: halt, error, wall limit, our last line, nothing (killed).
+
+    halts: fix id -> (step, value); thermo: column -> (n_rows,), units metal, one row a step; seconds and steps of the
+    runs that ended.
+    """
+
+    ending: Ending
+    halts: dict[str, tuple[int, float]]
+    error: str
+    last_step: int | None
+    thermo: dict[str, NDArray[np.float64]]
+    seconds: float
+    n_steps: int
+    n_atoms: int
+
+    @property
+    def failure(self) -> Literal['lost_atoms', 'non_finite', 'other'] | None:
+        """Return what an ``error`` ending means, ``None`` for other endings."""
+        if self.ending != 'error':
+            return None
+        if any(text in self.error for text in _LOST):
+            return 'lost_atoms'
+        return 'non_finite' if any(text in self.error for text in _NON_FINITE) else 'other'
+
+
+def read_log(text: str, screen: str = '') -> LogRecord:
+    """Return the record of a log file's ``text`` and of what went to the ``screen``; never raises."""
+    halts = {match[1]: (int(match[2]), float(match[3])) for match in _HALT.finditer(text + '\n' + screen)}
+    error = _ERROR.search(text) or _ERROR.search(screen)
+    end = _END.search(text)
+    thermo = read_thermo(text)
+    loops = _LOOP.findall(text)
+    steps = thermo.get('Step')
+    last = int(end[1]) if end else (int(steps[-1]) if steps is not None and len(steps) else None)
+    return LogRecord(
+        ending=_ending(bool(halts), error, text, end),
+        halts=halts,
+        error=error[0].strip() if error else '',
+        last_step=last,
+        thermo=thermo,
+        seconds=sum(float(row[0]) for row in loops),
+        n_steps=sum(int(row[1]) for row in loops),
+        n_atoms=int(loops[-1][2]) if loops else 0,
+    )
+
+
+def _ending(halted: bool, error: object, text: str, end: object) -> Ending:
+    if halted:
+        return 'halt'
+    if error:
+        return 'error'
+    if _LIMIT in text:
+        return 'walltime'
+    return 'completed' if end or 'Total wall time:' in text else 'killed'
+
+
+def read_thermo(text: str) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of all tables of a log, joined; of a step that occurs twice the last row is kept."""
+    names: list[str] = []
+    rows: dict[int, list[float]] = {}
+    for line in text.split('\n')[:-1]:
+        words = line.split()
+        if words[:1] == ['Step']:
+            names = words if not names or names == words else []
+        elif line.startswith('Loop time'):
+            continue
+        elif names and len(words) == len(names) and words[0].isdigit():
+            try:
+                rows[int(words[0])] = [float(word) for word in words]
+            except ValueError:
+                continue
+    table = np.array([rows[step] for step in sorted(rows)]).reshape(len(rows), -1)
+    return {name: table[:, column] for column, name in enumerate(names)} if len(rows) else {}
+
+
+def read_checks(text: str) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of ``gamma.log``: step, largest γ (NaN-blind), atoms above add, call and danger."""
+    rows: dict[int, list[float]] = {}
+    for line in text.split('\n')[:-1]:
+        words = line.split()
+        if len(words) == len(CHECK_COLUMNS) and words[0].isdigit():
+            rows[int(words[0])] = [float(word) for word in words]
+    table = np.array([rows[step] for step in sorted(rows)]).reshape(len(rows), len(CHECK_COLUMNS))
+    return {name: table[:, column] for column, name in enumerate(CHECK_COLUMNS)}
+
+
+CHECK_COLUMNS = ('step', 'max_gamma', 'n_over_add', 'n_over_call', 'n_over_danger')

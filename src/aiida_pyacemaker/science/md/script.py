@@ -1,0 +1,204 @@
+"""The LAMMPS script of one MD segment: the same for ``lmp`` with ML-PACE and for ``pyacemaker-lmp``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+from ase.io.lammpsdata import write_lammps_data
+
+from ..config import ActiveLearningThresholds, MdConfig
+from .halting import ATOMS_FOR_PERSISTENCE
+
+INPUT_FILE, LOG_FILE, SCREEN_FILE = 'in.lmp', 'log.lammps', 'screen.out'
+DATA_FILE, START_RESTART = 'start.data', 'start.restart'
+BEGIN_RESTART, END_RESTART = 'begin.restart', 'final.restart'
+ALTERNATING_RESTARTS = ('restart.a', 'restart.b')
+FIRST_DUMP, LAST_DUMP = 'first.dump', 'last.dump'
+RING_PATTERN, COARSE_PATTERN = 'ring.*.dump', 'coarse.*.dump'
+CHECK_LOG = 'gamma.log'
+_STATE = 'id type x y z vx vy vz'
+_SORTED = 'sort id format float %.17g'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """What one segment needs to know; it ends at step ``md.n_steps``, at a halt or before ``wall_seconds``.
+
+    elements: one per LAMMPS type; pair_lines: ``pair_style`` and ``pair_coeff``; pbc: of the structure; from_restart:
+    start from ``start.restart`` instead of ``start.data``; wall_seconds: None for no limit.
+    """
+
+    md: MdConfig
+    thresholds: ActiveLearningThresholds
+    elements: Sequence[str]
+    pair_lines: Sequence[str]
+    seed: int
+    from_restart: bool = False
+    soft_start: bool = False
+    pbc: Sequence[bool] = (True, True, True)
+    wall_seconds: float | None = None
+
+
+def check_intervals(md: MdConfig, thresholds: ActiveLearningThresholds) -> str | None:
+    """Return what is wrong with the two settings together: a frame between two checks would carry an old γ."""
+    if md.dump_every % thresholds.check_every:
+        return (
+            f'md.dump_every = {md.dump_every} is no multiple of thresholds.check_every = {thresholds.check_every}: '
+            'its frames would carry the γ of another step'
+        )
+    return None
+
+
+def write_structure(path: str | Path, atoms: Atoms, elements: Sequence[str]) -> None:
+    """Write ``atoms`` as LAMMPS data, wrapped, 17 digits, type i = ``elements[i - 1]``; the cell may be rotated.
+
+    Raises ``ValueError`` for a cell without volume and for an element that is not in ``elements``.
+    """
+    unknown = sorted(set(atoms.symbols) - set(elements))
+    if unknown:
+        raise ValueError(f'structure holds {", ".join(unknown)}, the potential knows {", ".join(elements)}')
+    if not atoms.cell.rank == 3:
+        raise ValueError(f'structure has cell {atoms.cell.lengths()} Å, expected three vectors: add a box around it')
+    wrapped = atoms.copy()
+    wrapped.wrap()
+    with Path(path).open('w') as handle:
+        write_lammps_data(handle, wrapped, specorder=list(elements), units='metal', atom_style='atomic')
+
+
+def write_script(segment: Segment) -> str:
+    """Return the script; it reads and writes the files named in this module."""
+    problem = check_intervals(segment.md, segment.thresholds)
+    if problem:
+        raise ValueError(problem)
+    parts = (_start, _potential, _grades, _halts, _outputs, _dynamics, _end)
+    return '\n'.join(line for part in parts for line in part(segment)) + '\n'
+
+
+def _start(segment: Segment) -> list[str]:
+    boundary = ' '.join('p' if periodic else 's' for periodic in segment.pbc)
+    masses = [f'mass {i} {atomic_masses[atomic_numbers[e]]:.10g}' for i, e in enumerate(segment.elements, start=1)]
+    source = [f'read_restart {START_RESTART}'] if segment.from_restart else [f'boundary {boundary}', f'read_data {DATA_FILE}']
+    velocity = f'velocity all create {segment.md.temperature_start_K:.17g} {segment.seed % 2**31 or 1} mom yes dist gaussian'
+    return [
+        'units metal',
+        'atom_style atomic',
+        *source,
+        *masses,
+        *([] if segment.from_restart else [velocity]),
+        f'write_dump all custom {FIRST_DUMP} {_STATE} modify {_SORTED}',
+    ]
+
+
+def _potential(segment: Segment) -> list[str]:
+    return [
+        *segment.pair_lines,
+        'neighbor 1.0 bin',
+        'neigh_modify every 1 delay 0 check no',
+        f'timestep {segment.md.timestep_ps:.17g}',
+    ]
+
+
+def _grades(segment: Segment) -> list[str]:
+    """Return γ and the counts of atoms above each threshold; NaN counts as over, so no decision is on a maximum."""
+    every = segment.thresholds.check_every
+    limits = {
+        'add': segment.thresholds.threshold_add_train,
+        'call': segment.thresholds.threshold_call_dft,
+        'danger': segment.thresholds.threshold_danger,
+    }
+    lines = [f'fix gam all pair {every} pace/extrapolation gamma 1', 'compute gmax all reduce max f_gam']
+    for name, limit in limits.items():
+        lines += [f'variable {name} atom "!(f_gam <= {limit:.17g})"', f'compute n{name} all reduce sum v_{name}']
+    checks = ' '.join(f'${{{name}}}' for name in ('wstep', 'wgmax', 'wadd', 'wcall', 'wdanger'))
+    lines += ['variable wstep equal step', 'variable wgmax equal c_gmax']
+    lines += [f'variable w{name} equal c_n{name}' for name in limits]
+    return [*lines, f'fix checks all print {every} "{checks}" file {CHECK_LOG} screen no title "# step max_gamma n_add n_call n_danger"']
+
+
+def _halts(segment: Segment) -> list[str]:
+    """Return the rule; its streak starts empty at the first check after the segment's first step."""
+    rule = segment.thresholds
+    every, streak = rule.check_every, rule.smooth_steps
+    system = f'fix call all halt {every} v_stop > 0.999 error soft message yes'
+    atom = f'fix call all halt {every} v_stopa > 0.5 error soft message yes'
+    chosen = {
+        'system': [system],
+        'atom': [atom],
+        'auto': [f'if "$(atoms) > {ATOMS_FOR_PERSISTENCE}" then "{atom}" else "{system}"'],
+    }
+    return [
+        f'variable FIRST equal $(floor(step/{every})*{every}+{every}:%.0f)',
+        'variable over equal "c_ncall > 0"',
+        f'fix streak all ave/time {every} 1 {every} v_over ave window {streak} start ${{FIRST}}',
+        f'variable stop equal "f_streak*(step >= v_FIRST+{(streak - 1) * every})"',
+        'variable new atom 0',
+        f'fix cnt all store/state {every} v_new',
+        'variable new atom "(f_cnt+1)*v_call"',
+        f'variable hit atom "f_cnt >= {streak}"',
+        'compute nhit all reduce sum v_hit',
+        'variable stopa equal c_nhit',
+        'variable stopd equal c_ndanger',
+        f'fix danger all halt {every} v_stopd > 0.5 error soft message yes',
+        *chosen[rule.persistence],
+    ]
+
+
+def _outputs(segment: Segment) -> list[str]:
+    every, md = segment.thresholds.check_every, segment.md
+    limit = [] if segment.wall_seconds is None else [f'timer timeout {_clock(segment.wall_seconds)} every {every}']
+    return [
+        f'dump ring all custom {every} {RING_PATTERN} {_STATE} f_gam',
+        f'dump_modify ring maxfiles {md.ring_size} {_SORTED}',
+        f'dump coarse all custom {md.dump_every} {COARSE_PATTERN} {_STATE} f_gam',
+        f'dump_modify coarse maxfiles {md.ring_size} {_SORTED}',
+        'thermo_style custom step temp pe ke etotal press pxx pyy pzz pxy pxz pyz vol',
+        'thermo_modify norm no flush yes lost error format float %.15g',
+        f'thermo {every}',
+        f'restart {md.restart_every} {" ".join(ALTERNATING_RESTARTS)}',
+        *limit,
+    ]
+
+
+def _dynamics(segment: Segment) -> list[str]:
+    md = segment.md
+    ramp = f'{md.temperature_start_K:.17g} {md.temperature_end_K:.17g}'
+    goal = f'run {md.n_steps} upto start 0 stop {md.n_steps}'
+    seeds = np.random.SeedSequence(segment.seed).generate_state(2) % (2**31 - 1) + 1
+    first = [] if segment.from_restart else [f'write_restart {BEGIN_RESTART}']
+    soft = []
+    if segment.soft_start and md.soft_start_steps:
+        soft = [
+            f'variable SOFT equal $(ternary(step+{md.soft_start_steps}<{md.n_steps},step+{md.soft_start_steps},{md.n_steps}):%.0f)',
+            'print "SOFT_START until ${SOFT}"',
+            'fix integrate all nve',
+            f'fix bath all langevin {ramp} {md.soft_start_damping_ps:.17g} {seeds[1]}',
+            f'run ${{SOFT}} upto start 0 stop {md.n_steps}',
+            'unfix bath',
+            'unfix integrate',
+        ]
+    bath = f'fix bath all langevin {ramp} {md.damping_ps:.17g} {seeds[0]}'
+    normal = {
+        'nve': ['fix integrate all nve'],
+        'nvt': [f'fix integrate all nvt temp {ramp} {md.damping_ps:.17g}'],
+        'langevin': ['fix integrate all nve', bath],
+    }
+    return [*first, *soft, *normal[md.ensemble], goal]
+
+
+def _end(segment: Segment) -> list[str]:
+    """Return the boundary: the restart wraps atoms, so the last frame is dumped after it."""
+    return [
+        f'write_restart {END_RESTART}',
+        f'write_dump all custom {LAST_DUMP} {_STATE} modify {_SORTED}',
+        f'print "SEGMENT_END step $(step:%.0f) goal {segment.md.n_steps}"',
+    ]
+
+
+def _clock(seconds: float) -> str:
+    whole = max(1, int(seconds))
+    return f'{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}'
