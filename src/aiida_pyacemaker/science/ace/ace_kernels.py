@@ -1,3 +1,4 @@
+# mypy: allow-untyped-defs
 """
 Numba kernels of the linear ACE: geometry of one centre, atomic base, products, their adjoint, forces, design rows.
 
@@ -14,8 +15,10 @@ OPTIONS = {'cache': True, 'error_model': 'numpy', 'fastmath': {'reassoc', 'contr
 
 
 @njit(**OPTIONS)
-def gather(centre, first, neighbour, vectors, species, n_elements, tables, cutoffs, bin_width, out):
+def gather(centre, neighbours, basis, out):
     """Collect the neighbours of a centre by species: (pair, start) and unit vectors, distances, radials, slopes."""
+    first, neighbour, vectors, species = neighbours
+    tables, cutoffs, bin_width, n_elements = basis
     pair, start, unit, distance, radial, slope = out
     n_bins = tables.shape[1] - 1
     n_radial = tables.shape[3]
@@ -65,19 +68,21 @@ def harmonics(count, l_max, factors, unit, legendre, power, ylm):
             power[1, m, p] = re * unit[1, p] + im * unit[0, p]
     double_factorial = 1.0
     for m in range(l_max + 1):
-        for l in range(m):
-            legendre[l * width + m, :count] = 0.0
+        for ell in range(m):
+            legendre[ell * width + m, :count] = 0.0
         legendre[m * width + m, :count] = double_factorial
         double_factorial *= 2 * m + 1
-        for l in range(m + 1, l_max + 1):
-            a, b, bottom = 2.0 * l - 1.0, l + m - 1.0, 1.0 / (l - m)
+        for ell in range(m + 1, l_max + 1):
+            a, b, bottom = 2.0 * ell - 1.0, ell + m - 1.0, 1.0 / (ell - m)
             for p in range(count):
-                before = legendre[(l - 2) * width + m, p] if l > m + 1 else 0.0
-                legendre[l * width + m, p] = (a * unit[2, p] * legendre[(l - 1) * width + m, p] - b * before) * bottom
-    for l in range(l_max + 1):
-        legendre[l * width + l_max + 1, :count] = 0.0
-        for m in range(l + 1):
-            q, row, source = factors[l, m], l * (l_max + 1) + m, l * width + m
+                before = legendre[(ell - 2) * width + m, p] if ell > m + 1 else 0.0
+                legendre[ell * width + m, p] = (
+                    a * unit[2, p] * legendre[(ell - 1) * width + m, p] - b * before
+                ) * bottom
+    for ell in range(l_max + 1):
+        legendre[ell * width + l_max + 1, :count] = 0.0
+        for m in range(ell + 1):
+            q, row, source = factors[ell, m], ell * (l_max + 1) + m, ell * width + m
             for p in range(count):
                 value = q * legendre[source, p]
                 ylm[0, row, p] = value * power[0, m, p]
@@ -165,7 +170,7 @@ def project(terms, first, term_of, weights, values, start, radial, rank_one, out
 
 @njit(**OPTIONS)
 def pair_gradients(slots, rank_one, c_one, adjoints, start, layout, geometry, gradient, work):
-    """Fill dE_i/dr_p of the neighbours of one centre, rows x, y, z, radial; the tangential part is not yet projected."""
+    """Fill dE_i/dr_p of the neighbours of one centre, rows x, y, z (tangential part not yet projected), radial."""
     n_base, n_max, l_max, factors = layout
     legendre, power, ylm, radial, slope = geometry
     count = start[start.shape[0] - 1]
@@ -175,11 +180,11 @@ def pair_gradients(slots, rank_one, c_one, adjoints, start, layout, geometry, gr
             gradient[3, p] += c_one[f] * slope[rank_one[f, 1], p]
     s, n_slots = 0, slots.shape[0]
     while s < n_slots and slots[s, 3] >= 0:
-        mu, l, m = slots[s, 0], slots[s, 2], slots[s, 3]
+        mu, ell, m = slots[s, 0], slots[s, 2], slots[s, 3]
         a, b = start[mu], start[mu + 1]
         work[:, a:b] = 0.0
-        while s < n_slots and slots[s, 0] == mu and slots[s, 2] == l and slots[s, 3] == m:
-            g = n_base + l * n_max + slots[s, 1]
+        while s < n_slots and slots[s, 0] == mu and slots[s, 2] == ell and slots[s, 3] == m:
+            g = n_base + ell * n_max + slots[s, 1]
             re, im = adjoints[0, s], adjoints[1, s]
             for p in range(a, b):
                 work[0, p] += re * radial[g, p]
@@ -187,7 +192,7 @@ def pair_gradients(slots, rank_one, c_one, adjoints, start, layout, geometry, gr
                 work[2, p] += re * slope[g, p]
                 work[3, p] += im * slope[g, p]
             s += 1
-        q, row, source = factors[l, m], l * (l_max + 1) + m, l * (l_max + 2) + m
+        q, row, source = factors[ell, m], ell * (l_max + 1) + m, ell * (l_max + 2) + m
         for p in range(a, b):
             gradient[3, p] += work[2, p] * ylm[0, row, p] - work[3, p] * ylm[1, row, p]
             over = q * legendre[source + 1, p]
@@ -201,34 +206,25 @@ def pair_gradients(slots, rank_one, c_one, adjoints, start, layout, geometry, gr
 
 @njit(**OPTIONS)
 def scatter(centre, count, pair, unit, distance, neighbour, vectors, gradient, forces, virial):
-    """Project the tangential part and add forces and virial Σ r ⊗ f (xx, yy, zz, yz, xz, xy) of one centre."""
+    """Project the tangential part and add the forces and the virial Σ r ⊗ f, (3, 3), of one centre."""
     for q in range(count):
-        x, y, z = unit[0, q], unit[1, q], unit[2, q]
-        gx, gy, gz = gradient[0, q], gradient[1, q], gradient[2, q]
-        inverse = 1.0 / distance[q]
-        along = gradient[3, q] - (gx * x + gy * y + gz * z) * inverse
-        gx, gy, gz = gx * inverse + along * x, gy * inverse + along * y, gz * inverse + along * z
-        p = pair[q]
-        j = neighbour[p]
-        forces[centre, 0] += gx
-        forces[centre, 1] += gy
-        forces[centre, 2] += gz
-        forces[j, 0] -= gx
-        forces[j, 1] -= gy
-        forces[j, 2] -= gz
-        virial[0] -= vectors[p, 0] * gx
-        virial[1] -= vectors[p, 1] * gy
-        virial[2] -= vectors[p, 2] * gz
-        virial[3] -= 0.5 * (vectors[p, 1] * gz + vectors[p, 2] * gy)
-        virial[4] -= 0.5 * (vectors[p, 0] * gz + vectors[p, 2] * gx)
-        virial[5] -= 0.5 * (vectors[p, 0] * gy + vectors[p, 1] * gx)
+        p, inverse = pair[q], 1.0 / distance[q]
+        along = 0.0
+        for c in range(3):
+            along += gradient[c, q] * unit[c, q]
+        along = gradient[3, q] - along * inverse
+        for c in range(3):
+            g = gradient[c, q] * inverse + along * unit[c, q]
+            forces[centre, c] += g
+            forces[neighbour[p], c] -= g
+            for d in range(3):
+                virial[d, c] -= vectors[p, d] * g
 
 
 @njit(**OPTIONS)
 def evaluate_centres(centres, neighbours, basis, element, coefficients, layout, scratch, results):
     """Evaluate all centres of one element; adds to energies, forces, virial and fills projections if wanted."""
-    first, neighbour, vectors, species = neighbours
-    tables, cutoffs, bin_width, n_elements = basis
+    _, neighbour, vectors, _ = neighbours
     slots, conjugate, nodes, terms, function_first, term_of, weights, rank_one = element
     c_one, term_weights = coefficients
     n_base, n_max, l_max, factors = layout
@@ -238,7 +234,7 @@ def evaluate_centres(centres, neighbours, basis, element, coefficients, layout, 
     geometry = (legendre, power, ylm, radial, slope)
     n_slots = slots.shape[0]
     for i in centres:
-        count = gather(i, first, neighbour, vectors, species, n_elements, tables, cutoffs, bin_width, collected)
+        count = gather(i, neighbours, basis, collected)
         harmonics(count, l_max, factors, unit, legendre, power, ylm)
         accumulate(slots, conjugate, start, radial, ylm, n_base, n_max, l_max, values)
         multiply(n_slots, nodes, values)
@@ -293,21 +289,18 @@ def slot_gradients(slots, start, layout, unit, distance, geometry, out):
     n_slots = slots.shape[0]
     out[:] = 0.0
     for s in range(n_slots):
-        mu, l, m = slots[s, 0], slots[s, 2], slots[s, 3]
+        mu, ell, m = slots[s, 0], slots[s, 2], slots[s, 3]
         if m < 0:
             break
-        g = n_base + l * n_max + slots[s, 1]
-        q, row, source = factors[l, m], l * (l_max + 1) + m, l * (l_max + 2) + m
+        g = n_base + ell * n_max + slots[s, 1]
+        q, row, source = factors[ell, m], ell * (l_max + 1) + m, ell * (l_max + 2) + m
         for p in range(start[mu], start[mu + 1]):
             value = radial[g, p] / distance[p] * q
             over = value * legendre[source + 1, p]
             here = value * m * legendre[source, p] if m > 0 else 0.0
             before = max(m - 1, 0)
             for part in range(2):
-                if part == 0:
-                    gx, gy = here * power[0, before, p], -here * power[1, before, p]
-                else:
-                    gx, gy = here * power[1, before, p], here * power[0, before, p]
+                gx, gy = here * power[part, before, p], (2.0 * part - 1.0) * here * power[1 - part, before, p]
                 gz = over * power[part, m, p]
                 along = slope[g, p] * ylm[part, row, p] - gx * unit[0, p] - gy * unit[1, p] - gz * unit[2, p]
                 column = part * n_slots + s
@@ -319,8 +312,7 @@ def slot_gradients(slots, start, layout, unit, distance, geometry, out):
 @njit(**OPTIONS)
 def design_centres(centres, neighbours, basis, element, factors_of, offset, layout, scratch, results):
     """Add the rows of all centres of one element: dE, forces and virial by coefficient; fill projections."""
-    first, neighbour, vectors, species = neighbours
-    tables, cutoffs, bin_width, n_elements = basis
+    _, neighbour, vectors, _ = neighbours
     slots, conjugate, nodes, terms, function_first, term_of, weights, rank_one = element
     n_base, n_max, l_max, factors = layout
     pair, start, unit, distance, radial, slope, legendre, power, ylm, values, _, _, _ = scratch
@@ -330,7 +322,7 @@ def design_centres(centres, neighbours, basis, element, factors_of, offset, layo
     n_slots, n_one, n_many = slots.shape[0], rank_one.shape[0], function_first.shape[0] - 1
     jacobi = np.empty((n_many, 2 * n_slots))
     for i in centres:
-        count = gather(i, first, neighbour, vectors, species, n_elements, tables, cutoffs, bin_width, collected)
+        count = gather(i, neighbours, basis, collected)
         harmonics(count, l_max, factors, unit, legendre, power, ylm)
         accumulate(slots, conjugate, start, radial, ylm, n_base, n_max, l_max, values)
         multiply(n_slots, nodes, values)
@@ -348,17 +340,11 @@ def design_centres(centres, neighbours, basis, element, factors_of, offset, layo
         rows[:, n_one:] = np.dot(geometric, jacobi.T)
         for q in range(count):
             p = pair[q]
-            j = neighbour[p]
-            x, y, z = vectors[p, 0], vectors[p, 1], vectors[p, 2]
             for c in range(3):
                 for f in range(n_one + n_many):
-                    forces[i, c, offset + f] += rows[3 * q + c, f]
-                    forces[j, c, offset + f] -= rows[3 * q + c, f]
-            for f in range(n_one + n_many):
-                gx, gy, gz = rows[3 * q, f], rows[3 * q + 1, f], rows[3 * q + 2, f]
-                virial[0, offset + f] -= x * gx
-                virial[1, offset + f] -= y * gy
-                virial[2, offset + f] -= z * gz
-                virial[3, offset + f] -= 0.5 * (y * gz + z * gy)
-                virial[4, offset + f] -= 0.5 * (x * gz + z * gx)
-                virial[5, offset + f] -= 0.5 * (x * gy + y * gx)
+                    g = rows[3 * q + c, f]
+                    forces[i, c, offset + f] += g
+                    forces[neighbour[p], c, offset + f] -= g
+                for d in range(3):
+                    for f in range(n_one + n_many):
+                        virial[d, c, offset + f] -= vectors[p, d] * rows[3 * q + c, f]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations_with_replacement, groupby, product
+from itertools import chain, combinations_with_replacement, groupby, product
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
@@ -20,9 +20,7 @@ INNER_WIDTH_FRACTION = 0.15
 CUTOFF_WIDTH = 0.01
 
 
-def build_potential(
-    elements: Sequence[str], config: FitConfig, *, bond_length: float | None = None
-) -> AcePotential:
+def build_potential(elements: Sequence[str], config: FitConfig, *, bond_length: float | None = None) -> AcePotential:
     """
     Build a linear potential with zero coefficients.
 
@@ -34,8 +32,10 @@ def build_potential(
     if not names or unknown:
         raise ValueError(f'elements is {list(elements)}, expected chemical symbols: correct {unknown or "the list"}.')
     if config.radial_base == 'ChebLinear':
-        raise ValueError('radial_base is ChebLinear, whose functions jump at the cut-off, expected one of SBessel, '
-                         'ChebExpCos, ChebPow: forces would not be derivatives of the energy.')
+        raise ValueError(
+            'radial_base is ChebLinear, whose functions jump at the cut-off, expected one of SBessel, '
+            'ChebExpCos, ChebPow: forces would not be derivatives of the energy.'
+        )
     radii = [float(covalent_radii[atomic_numbers[name]]) for name in names]
     cutoff = config.cutoff or CUTOFF_IN_BONDS * (bond_length or 2.0 * max(radii))
     n_orders = config.max_body_order - 1
@@ -103,12 +103,12 @@ def _functions_of_rank(n_elements: int, rank: int, n_max: int, l_max: int) -> It
         groups = [len(list(members)) for _, members in groupby(chosen)]
         sorted_ls = (combinations_with_replacement(range(l_max + 1), size) for size in groups)
         for parts in product(*sorted_ls):
-            ls = tuple(l for part in parts for l in part)
+            ls = tuple(chain.from_iterable(parts))
             for lint in independent_couplings(_pattern(chosen), ls):
                 yield BasisFunction(tuple(mu for mu, _ in chosen), tuple(n for _, n in chosen), ls, lint)
 
 
 def _pattern(labels: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], ...]:
-    """Number the distinct labels, so that couplings of alike factors are computed once."""
+    """Return the labels numbered by first appearance, so that couplings of alike factors are computed once."""
     numbers = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     return tuple((numbers[label],) for label in labels)

@@ -26,7 +26,7 @@ class Baseline(Protocol):
         ...
 
 
-class AceCalculator(Calculator):  # type: ignore[misc]
+class AceCalculator(Calculator):
     """Energy, energies, forces, stress and, with an active set, ``results['gamma']`` (n,), dimensionless."""
 
     implemented_properties: ClassVar[list[str]] = ['energy', 'free_energy', 'energies', 'forces', 'stress']

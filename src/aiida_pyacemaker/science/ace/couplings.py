@@ -1,18 +1,19 @@
-"""Generalised Clebsch-Gordan couplings of several angular momenta to an invariant (R. Drautz, PRB 102, 024104, 2020)."""
+"""Generalised Clebsch-Gordan couplings of angular momenta to an invariant (R. Drautz, PRB 102, 024104, 2020)."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from math import factorial, sqrt
 
 import numpy as np
 
 Amplitudes = dict[tuple[int, ...], float]
+Subtree = dict[int, Amplitudes]
 MAX_RANK = 5
 
 
-@lru_cache(maxsize=None)
+@cache
 def clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
     """Return ⟨l1 m1 l2 m2 | l3 m1+m2⟩ by Racah's formula; 0 outside the triangle."""
     m3 = m1 + m2
@@ -28,9 +29,11 @@ def clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
     return sqrt(triangle * projections) * total
 
 
-def _join(left: dict[int, Amplitudes], right: dict[int, Amplitudes], l1: int, l2: int, l3: int) -> dict[int, Amplitudes]:
+def _join(
+    left: dict[int, Amplitudes], right: dict[int, Amplitudes], l1: int, l2: int, l3: int
+) -> dict[int, Amplitudes]:
     """Couple two subtrees of angular momentum ``l1`` and ``l2`` to ``l3``; both map M to amplitudes of m-tuples."""
-    joined: dict[int, Amplitudes] = {}
+    joined: Subtree = {}
     for (m1, first), (m2, second) in product(left.items(), right.items()):
         factor = clebsch_gordan(l1, m1, l2, m2, l3)
         if factor == 0.0:
@@ -41,7 +44,7 @@ def _join(left: dict[int, Amplitudes], right: dict[int, Amplitudes], l1: int, l2
     return joined
 
 
-@lru_cache(maxsize=None)
+@cache
 def coupling(ls: tuple[int, ...], lint: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], float], ...]:
     """
     Return the m-tuples and coefficients of the invariant of ``ls`` through the intermediate momenta ``lint``.
@@ -49,7 +52,7 @@ def coupling(ls: tuple[int, ...], lint: tuple[int, ...]) -> tuple[tuple[tuple[in
     The tree is pacemaker's: neighbours pair up level by level and an odd one waits, (l1 l2)→L1, (l3 l4)→L2,
     (L1 L2)→L3, (L3 l5)→0. The squares of the coefficients sum to 1.
     """
-    level = [(momentum, {m: {(m,): 1.0} for m in range(-momentum, momentum + 1)}) for momentum in ls]
+    level: list[tuple[int, Subtree]] = [(k, {m: {(m,): 1.0} for m in range(-k, k + 1)}) for k in ls]
     inner = iter((*lint, 0))
     while len(level) > 1:
         raised = []
@@ -87,7 +90,7 @@ def _sorted_within(keys: list[tuple[int, ...]], ms: tuple[int, ...]) -> tuple[in
     return tuple(result)
 
 
-@lru_cache(maxsize=None)
+@cache
 def intermediate_momenta(ls: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """Return all ``lint`` allowed for ``ls`` by the triangle rules of the coupling tree, in lexicographic order."""
     if len(ls) <= 2:
@@ -107,7 +110,7 @@ def intermediate_momenta(ls: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def independent_couplings(labels: tuple[tuple[int, ...], ...], ls: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """Return the first ``lint`` in lexicographic order whose symmetrised invariants are linearly independent."""
     if sum(ls) % 2:

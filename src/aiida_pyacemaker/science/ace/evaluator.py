@@ -77,7 +77,7 @@ class DesignRows:
     projections: list[Array]
 
 
-def _scratch(plan: Plan, first_index: Index) -> tuple[Array | Index, ...]:
+def _scratch(plan: Plan, first_index: Index) -> tuple[Any, ...]:
     """Allocate the work arrays for the largest neighbourhood, in the order the kernels unpack."""
     largest = int(np.diff(first_index).max(initial=0)) + 1
     width = (largest + 7) // 8 * 8
@@ -149,7 +149,7 @@ def evaluate_neighbours(
     first, species = neighbours[0], neighbours[3]
     n_centres = len(first) - 1
     largest = max(potential.n_functions)
-    energies, forces, virial = np.zeros(n_centres), np.zeros((len(species), 3)), np.zeros(6)
+    energies, forces, virial = np.zeros(n_centres), np.zeros((len(species), 3)), np.zeros((3, 3))
     projections = np.zeros((n_centres if with_projections else 0, largest))
     scratch = _scratch(plan, first)
     basis, layout = _arguments(plan)
@@ -170,12 +170,12 @@ def evaluate_neighbours(
     return NeighbourEvaluation(
         energies=energies + reference[species[:n_centres]],
         forces=forces,
-        virial=virial,
+        virial=_voigt(virial),
         projections=projections if with_projections else None,
     )
 
 
-def _term_coefficients(potential: AcePotential, index: int) -> tuple[Array, Array]:
+def _term_coefficients(potential: AcePotential, index: int) -> tuple[Array, Any]:
     """Return the coefficients of rank one and of the real products of one element."""
     element, starts = potential.plan.elements[index], potential.plan.offsets
     own = potential.coefficients[starts[index] : starts[index + 1]]
@@ -184,11 +184,17 @@ def _term_coefficients(potential: AcePotential, index: int) -> tuple[Array, Arra
     return own[:n_one], np.bincount(element.term_of, weights=spread, minlength=len(element.terms))
 
 
-def neighbours_of(atoms: Atoms, cutoff: float) -> tuple[Index, Index, Array]:
+def neighbours_of(atoms: Atoms, cutoff: float) -> tuple[Any, Any, Any]:
     """Return first_index (n + 1,), neighbour_index (p,) and vectors (p, 3) Å of all pairs below ``cutoff``."""
     centre, neighbour, vectors = neighbour_list('ijD', atoms, cutoff)
     counts = np.bincount(centre, minlength=len(atoms))
     return np.concatenate([[0], np.cumsum(counts)]), neighbour.astype(np.int64), vectors
+
+
+def _voigt(tensor: Array) -> Array:
+    """Return the symmetric part of (3, 3, ...) as (6, ...) in the order xx yy zz yz xz xy."""
+    rows, columns = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
+    return 0.5 * (tensor[rows, columns] + tensor[columns, rows])
 
 
 def _stress_factor(atoms: Atoms) -> float:
@@ -246,7 +252,7 @@ def design_rows(potential: AcePotential, atoms: Atoms) -> DesignRows:
     plan = potential.plan
     n_parameters, count = int(plan.offsets[-1]), len(atoms)
     neighbours = _checked_neighbours(species, *neighbours_of(atoms, potential.cutoff))
-    energy, forces, virial = np.zeros(n_parameters), np.zeros((count, 3, n_parameters)), np.zeros((6, n_parameters))
+    energy, forces, virial = np.zeros(n_parameters), np.zeros((count, 3, n_parameters)), np.zeros((3, 3, n_parameters))
     projections = np.zeros((count, max(potential.n_functions)))
     scratch = _scratch(plan, neighbours[0])
     basis, layout = _arguments(plan)
@@ -265,6 +271,6 @@ def design_rows(potential: AcePotential, atoms: Atoms) -> DesignRows:
     return DesignRows(
         energy=energy,
         forces=forces,
-        stress=virial * _stress_factor(atoms),
+        stress=_voigt(virial) * _stress_factor(atoms),
         projections=_split(projections, species, potential.n_functions),
     )

@@ -29,7 +29,7 @@ def read_yaml(path: Path) -> AcePotential:
         _check_linear(blocks[element,], f'{path}: block {element}')
     bonds = {}
     for a, b in ((a, b) for a in elements for b in elements):
-        names = (a,) if a == b else (a, b)
+        names: tuple[str, ...] = (a,) if a == b else (a, b)
         if names not in blocks:
             raise ValueError(f'{path}: found no species block `{a} {b}`, expected one for every ordered element pair.')
         bonds[index[a], index[b]] = _read_bond(blocks[names], f'{path}: block {" ".join(names)}')

@@ -108,8 +108,9 @@ def _choose_pairs(terms: list[tuple[int, ...]], n_slots: int) -> tuple[list[tupl
 
 def _element_slots(functions: tuple[BasisFunction, ...]) -> list[Slot]:
     """Return the slots an element's products use: m ≥ 0 first, then m < 0, each ordered by μ, l, m, n."""
-    used = {(mu, n - 1, l) for f in functions if len(f.mus) > 1 for mu, n, l in zip(f.mus, f.ns, f.ls, strict=True)}
-    slots = [(mu, n, l, m) for mu, n, l in used for m in range(-l, l + 1)]
+    many = [f for f in functions if len(f.mus) > 1]
+    used = {(mu, n - 1, ell) for f in many for mu, n, ell in zip(f.mus, f.ns, f.ls, strict=True)}
+    slots = [(mu, n, ell, m) for mu, n, ell in used for m in range(-ell, ell + 1)]
     return sorted(slots, key=lambda slot: (slot[3] < 0, slot[0], slot[2], abs(slot[3]), slot[1]))
 
 
@@ -117,16 +118,19 @@ def _compile_element(functions: tuple[BasisFunction, ...]) -> ElementPlan:
     """Enumerate the slots and products of one centre element."""
     slots = _element_slots(functions)
     index = {slot: i for i, slot in enumerate(slots)}
+    mirror = np.array([index[mu, n, ell, -m] for mu, n, ell, m in slots], dtype=np.int64)
     terms: dict[tuple[int, ...], int] = {}
     first, term_of, weights = [0], [], []
     for f in (f for f in functions if len(f.mus) > 1):
         labels = tuple(zip(f.mus, f.ns, strict=True))
         for ms, weight in symmetrised(labels, f.ls, f.lint).items():
             factors = zip(f.mus, f.ns, f.ls, ms, strict=True)
-            key = tuple(sorted(index[mu, n - 1, l, m] for mu, n, l, m in factors))
+            key = tuple(sorted(index[mu, n - 1, ell, m] for mu, n, ell, m in factors))
+            key = min(key, tuple(sorted(int(mirror[slot]) for slot in key)))
             term_of.append(terms.setdefault(key, len(terms)))
             weights.append(weight)
         first.append(len(term_of))
+    single = [(f.mus[0], f.ns[0] - 1) for f in functions if len(f.mus) == 1]
     nodes, last = _choose_pairs(list(terms), len(slots))
     padded = np.full((len(terms), 5), -1, dtype=np.int64)
     for row, term in zip(padded, terms, strict=True):
@@ -139,8 +143,8 @@ def _compile_element(functions: tuple[BasisFunction, ...]) -> ElementPlan:
         first=np.array(first, dtype=np.int64),
         term_of=np.array(term_of, dtype=np.int64),
         weights=np.array(weights, dtype=float),
-        rank_one=np.array([(f.mus[0], f.ns[0] - 1) for f in functions if len(f.mus) == 1], dtype=np.int64).reshape(-1, 2),
-        conjugate=np.array([index[mu, n, l, -m] for mu, n, l, m in slots], dtype=np.int64),
+        rank_one=np.array(single, dtype=np.int64).reshape(-1, 2),
+        conjugate=mirror,
     )
 
 
@@ -151,12 +155,12 @@ def ylm_normalisation(l_max: int) -> Array:
     Π_lm = d^m P_l/dz^m. The last column stays 0.
     """
     factors = np.zeros((l_max + 1, l_max + 2))
-    for l in range(l_max + 1):
+    for ell in range(l_max + 1):
         ratio = 1.0
-        for m in range(l + 1):
+        for m in range(ell + 1):
             if m:
-                ratio /= (l + m) * (l - m + 1)
-            factors[l, m] = (-1) ** m * np.sqrt((2 * l + 1) * ratio)
+                ratio /= (ell + m) * (ell - m + 1)
+            factors[ell, m] = (-1) ** m * np.sqrt((2 * ell + 1) * ratio)
     return factors
 
 
@@ -175,9 +179,9 @@ def _compile(key: _Key) -> Plan:
         nodes = node_table(bond, n_bins, potential.bin_width)
         target = tables[a * n_elements + b]
         target[:, :, : bond.n_base] = nodes[:, :, : bond.n_base]
-        for l in range(bond.l_max + 1):
-            source = nodes[:, :, bond.n_base + l * bond.n_max : bond.n_base + (l + 1) * bond.n_max]
-            target[:, :, n_base + l * n_max : n_base + l * n_max + bond.n_max] = source
+        for ell in range(bond.l_max + 1):
+            source = nodes[:, :, bond.n_base + ell * bond.n_max : bond.n_base + (ell + 1) * bond.n_max]
+            target[:, :, n_base + ell * n_max : n_base + ell * n_max + bond.n_max] = source
         cutoffs[a * n_elements + b] = bond.cutoff
     return Plan(
         elements=tuple(_compile_element(functions) for functions in potential.functions),

@@ -156,6 +156,6 @@ def node_table(bond: Bond, n_bins: int, spacing: float) -> Array:
 
     With a spacing of 0.001 Å the interpolant and its derivative agree with the functions to about 1e-11.
     """
-    r = np.arange(n_bins + 1) * spacing
+    r: Array = np.arange(n_bins + 1) * np.float64(spacing)
     values, slopes = radial_functions(r, bond)
     return np.ascontiguousarray(np.stack([values.T, slopes.T * spacing], axis=1))
