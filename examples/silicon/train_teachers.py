@@ -72,13 +72,19 @@ def shaken(atoms: Atoms, rng: np.random.Generator, *, amplitude: float, strain: 
 
 def crystals(rng: np.random.Generator) -> Iterator[Atoms]:
     """Yield strained, rattled and holed diamond, and other phases of silicon."""
-    primitive, cubic, double = (bulk('Si', a=LATTICE), bulk('Si', a=LATTICE, cubic=True), bulk('Si', a=LATTICE) * (2, 2, 2))
+    primitive, cubic, double = (
+        bulk('Si', a=LATTICE),
+        bulk('Si', a=LATTICE, cubic=True),
+        bulk('Si', a=LATTICE) * (2, 2, 2),
+    )
     for scale in np.linspace(0.86, 1.10, 17):
         yield tagged(scaled(primitive, scale), 'crystal')
     for _ in range(25):
         yield tagged(shaken(primitive, rng, amplitude=0.02, strain=0.06), 'crystal')
     for amplitude in np.linspace(0.03, 0.45, 45):
         yield tagged(shaken(cubic, rng, amplitude=amplitude, strain=rng.uniform(0, 0.07)), 'rattled')
+    for amplitude in np.linspace(0.01, 0.12, 24):
+        yield tagged(shaken(cubic, rng, amplitude=amplitude, strain=0.025), 'rattled')
     for amplitude in np.linspace(0.05, 0.40, 30):
         yield tagged(shaken(double, rng, amplitude=amplitude, strain=rng.uniform(0, 0.04)), 'rattled')
     for amplitude in np.linspace(0.02, 0.30, 20):
@@ -87,16 +93,26 @@ def crystals(rng: np.random.Generator) -> Iterator[Atoms]:
         yield tagged(shaken(holed, rng, amplitude=amplitude, strain=0.02), 'vacancy')
     for structure, length in (('fcc', 3.87), ('bcc', 3.09), ('sc', 2.54), ('hcp', 2.74)):
         for scale in np.linspace(0.85, 1.12, 7):
-            yield tagged(shaken(scaled(bulk('Si', structure, a=length), scale), rng, amplitude=0.03, strain=0.02), 'phase')
+            yield tagged(
+                shaken(scaled(bulk('Si', structure, a=length), scale), rng, amplitude=0.03, strain=0.02), 'phase'
+            )
     for scale in np.linspace(0.9, 1.1, 7):
-        tin = Atoms('Si4', cell=[4.81, 4.81, 2.65], pbc=True, scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.25), (0.5, 0, 0.75)])
+        tin = Atoms(
+            'Si4',
+            cell=[4.81, 4.81, 2.65],
+            pbc=True,
+            scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.25), (0.5, 0, 0.75)],
+        )
         yield tagged(shaken(scaled(tin, scale), rng, amplitude=0.05, strain=0.02), 'phase')
 
 
 def surfaces(rng: np.random.Generator) -> Iterator[Atoms]:
     """Yield bare and hydrogenated slabs, rattled."""
     for amplitude in np.linspace(0.03, 0.25, 10):
-        for slab in (diamond100('Si', (1, 2, 6), a=LATTICE, vacuum=4.5), diamond111('Si', (1, 2, 6), a=LATTICE, vacuum=4.5)):
+        for slab in (
+            diamond100('Si', (1, 2, 6), a=LATTICE, vacuum=4.5),
+            diamond111('Si', (1, 2, 6), a=LATTICE, vacuum=4.5),
+        ):
             slab.pbc = True
             if rng.random() < 0.4:
                 add_adsorbate(slab, 'H', SI_H, position=slab.positions[np.argmax(slab.positions[:, 2]), :2])
@@ -105,30 +121,39 @@ def surfaces(rng: np.random.Generator) -> Iterator[Atoms]:
 
 def molecules(rng: np.random.Generator) -> Iterator[Atoms]:
     """Yield capped clusters, silanes and pairs of atoms with distorted geometries."""
-    seeds = (('SiH4', molecule('SiH4'), 14), ('Si2H6', molecule('Si2H6'), 14), ('Si5H12', cluster(5), 24))
-    for kind, start, count in (*seeds, ('Si17H36', cluster(17), 9), ('Si29H36', cluster(29), 6)):
+    seeds = (('SiH4', molecule('SiH4'), 14), ('Si2H6', molecule('Si2H6'), 14), ('Si5H12', cluster(5), 30))
+    for kind, start, count in (*seeds, ('Si17H36', cluster(17), 14), ('Si29H36', cluster(29), 8)):
         for amplitude in np.linspace(0.03, 0.28, count):
             yield boxed(shaken(start, rng, amplitude=amplitude), kind)
-    for pair, distances in (('H2', (0.6, 0.7, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)), ('SiH', (1.1, 1.3, 1.5, 1.8, 2.2, 2.8)),
-                            ('Si2', (1.7, 1.9, 2.1, 2.3, 2.5, 2.8, 3.2, 3.8))):
+    for pair, distances in (
+        ('H2', (0.6, 0.7, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)),
+        ('SiH', (1.1, 1.3, 1.5, 1.8, 2.2, 2.8)),
+        ('Si2', (1.7, 1.9, 2.1, 2.3, 2.5, 2.8, 3.2, 3.8)),
+    ):
         for distance in distances:
             yield boxed(Atoms(pair, positions=[(0, 0, 0), (0, 0, distance)]), 'pair')
 
 
-def trajectories(calculator: object, rng: np.random.Generator, *, temperatures: tuple[float, ...], starts: list[Atoms],
-                 frames: int) -> Iterator[Atoms]:
-    """Yield snapshots of Langevin MD every 40 fs at each temperature (K) from each start; a blown-up run ends early."""
+def trajectories(
+    calculator: object, rng: np.random.Generator, *, temperatures: tuple[float, ...], starts: list[Atoms], frames: int
+) -> Iterator[Atoms]:
+    """Yield snapshots of Langevin MD every 60 fs at each temperature (K) from each start; a blown-up run ends early."""
     for start in starts:
         for temperature in temperatures:
             atoms = start.copy()
             atoms.calc = calculator
             MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=rng)
             step = 0.5 if 1 in atoms.numbers else 2.0
-            dynamics = Langevin(atoms, step * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng)
+            dynamics = Langevin(
+                atoms, step * units.fs, temperature_K=temperature, friction=0.02 / units.fs, fixcm=False, rng=rng
+            )
             for _ in range(frames):
                 dynamics.run(int(60 / step))
                 snapshot = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-                if not np.all(np.isfinite(snapshot.positions)) or neighbor_list('d', snapshot, 3.0).min(initial=9.0) < 0.5:
+                if (
+                    not np.all(np.isfinite(snapshot.positions))
+                    or neighbor_list('d', snapshot, 3.0).min(initial=9.0) < 0.5
+                ):
                     break
                 yield tagged(snapshot, f'md-{start.info["kind"]}')
 
@@ -146,8 +171,8 @@ def tagged(atoms: Atoms, kind: str) -> Atoms:
     return atoms
 
 
-def labelled(structures: list[Atoms], *, max_force: float = 40.0) -> list[Atoms]:
-    """Return the structures with CHGNet's energy, forces and (bulk only) stress; drop what it refuses or calls absurd."""
+def labelled(structures: list[Atoms], *, max_force: float = 25.0) -> list[Atoms]:
+    """Return the structures with CHGNet's energy, forces and (bulk) stress; drop what it refuses or finds absurd."""
     from chgnet.model.model import CHGNet
     from pymatgen.io.ase import AseAtomsAdaptor
 
@@ -174,7 +199,9 @@ def save(work: Path, structures: list[Atoms], rng: np.random.Generator) -> None:
     """Add labelled structures to ``train.xyz`` and, one in ten, to ``valid.xyz``."""
     held_out = rng.random(len(structures)) < 0.1
     for name, wanted in (('train.xyz', False), ('valid.xyz', True)):
-        write(work / name, [atoms for atoms, out in zip(structures, held_out, strict=True) if out == wanted], append=True)
+        write(
+            work / name, [atoms for atoms, out in zip(structures, held_out, strict=True) if out == wanted], append=True
+        )
 
 
 def make_frames(work: Path) -> None:
@@ -200,24 +227,61 @@ def extend(work: Path, member: int) -> None:
     del holed[0]
     slab = diamond100('Si', (2, 2, 6), a=LATTICE, vacuum=4.5)
     slab.pbc = True
-    starts = [tagged(scaled(bulk('Si', a=LATTICE) * (2, 2, 2), 0.97), 'bulk'), tagged(scaled(holed, 1.01), 'bulk'), tagged(slab, 'slab'),
-              boxed(cluster(5), 'Si5H12'), boxed(cluster(17), 'Si17H36')]
-    calculator = MACECalculator(model_paths=[str(work / f'member_{member}.model')], device='cpu', default_dtype='float32')
-    save(work, labelled([*trajectories(calculator, rng, temperatures=(300.0, 1000.0, 2000.0), starts=starts, frames=4)]), rng)
+    starts = [
+        tagged(scaled(bulk('Si', a=LATTICE) * (2, 2, 2), 0.97), 'bulk'),
+        tagged(scaled(holed, 1.01), 'bulk'),
+        tagged(slab, 'slab'),
+        boxed(cluster(5), 'Si5H12'),
+        boxed(cluster(17), 'Si17H36'),
+    ]
+    calculator = MACECalculator(
+        model_paths=[str(work / f'member_{member}.model')], device='cpu', default_dtype='float32'
+    )
+    save(
+        work,
+        labelled([*trajectories(calculator, rng, temperatures=(300.0, 1000.0, 2000.0), starts=starts, frames=4)]),
+        rng,
+    )
 
 
 def train(work: Path, member: int, epochs: int) -> Path:
     """Run ``mace_run_train`` for one member and return its model file."""
     settings = MEMBERS[member]
     options = {
-        'name': f'member_{member}', 'seed': settings['seed'], 'device': 'cpu', 'default_dtype': 'float32', 'work_dir': str(work),
-        'model_dir': str(work), 'train_file': str(work / 'train.xyz'), 'valid_file': str(work / 'valid.xyz'),
-        'energy_key': 'REF_energy', 'forces_key': 'REF_forces', 'stress_key': 'REF_stress', 'E0s': str(E0S),
-        'model': 'MACE', 'num_channels': settings['channels'], 'max_L': 0, 'num_interactions': 2, 'max_ell': 2,
-        'correlation': 2, 'r_max': 4.7, 'num_radial_basis': 8, 'radial_MLP': '[16,16]', 'MLP_irreps': '8x0e',
-        'loss': 'universal', 'energy_weight': 1, 'forces_weight': 10, 'stress_weight': 20, 'batch_size': 6, 'valid_batch_size': 6,
-        'lr': 0.01, 'scheduler': 'ExponentialLR', 'lr_scheduler_gamma': 0.02 ** (1 / epochs), 'max_num_epochs': epochs,
-        'eval_interval': 4, 'plot': 'False',
+        'name': f'member_{member}',
+        'seed': settings['seed'],
+        'device': 'cpu',
+        'default_dtype': 'float32',
+        'work_dir': str(work),
+        'model_dir': str(work),
+        'train_file': str(work / 'train.xyz'),
+        'valid_file': str(work / 'valid.xyz'),
+        'energy_key': 'REF_energy',
+        'forces_key': 'REF_forces',
+        'stress_key': 'REF_stress',
+        'E0s': str(E0S),
+        'model': 'MACE',
+        'num_channels': settings['channels'],
+        'max_L': 0,
+        'num_interactions': 2,
+        'max_ell': 2,
+        'correlation': 2,
+        'r_max': 4.7,
+        'num_radial_basis': 8,
+        'radial_MLP': '[16,16]',
+        'MLP_irreps': '8x0e',
+        'loss': 'universal',
+        'energy_weight': 10,
+        'forces_weight': 10,
+        'stress_weight': 40,
+        'batch_size': 6,
+        'valid_batch_size': 6,
+        'lr': 0.01,
+        'scheduler': 'ExponentialLR',
+        'lr_scheduler_gamma': 0.02 ** (1 / epochs),
+        'max_num_epochs': epochs,
+        'eval_interval': 4,
+        'plot': 'False',
     }
     flags = [text for key, value in options.items() for text in (f'--{key}', str(value))]
     program = Path(sys.executable).parent / 'mace_run_train'
