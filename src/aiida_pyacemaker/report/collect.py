@@ -107,10 +107,14 @@ def _produced_frames(rows: Sequence[ProcessRow], process_label: str) -> int:
     """Return the number of frames in the ``dataset`` outputs of the programs of one kind."""
     from aiida import orm
 
+    from ..data.dataset import AtomicDatasetData
+
     makers = [row.pk for row in rows if row.process_label == process_label]
     query = orm.QueryBuilder().append(orm.CalcJobNode, filters={'id': {'in': makers or [-1]}}, tag='maker')
-    query.append(orm.ArrayData, with_incoming='maker', edge_filters={'label': 'dataset'}, project='attributes.n_frames')
-    return sum(count for count in query.all(flat=True) if count)
+    query.append(
+        AtomicDatasetData, with_incoming='maker', edge_filters={'label': 'dataset'}, project='attributes.n_frames'
+    )
+    return sum(query.all(flat=True))
 
 
 def collect_gates(phases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
