@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from ase.geometry import complete_cell
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
@@ -186,7 +187,17 @@ def _term_coefficients(potential: AcePotential, index: int) -> tuple[Array, Any]
 
 def neighbours_of(atoms: Atoms, cutoff: float) -> tuple[Any, Any, Any]:
     """Return first_index (n + 1,), neighbour_index (p,) and vectors (p, 3) Å of all pairs below ``cutoff``."""
-    centre, neighbour, vectors = neighbour_list('ijD', atoms, cutoff)
+    cell, origin = np.array(atoms.cell), np.zeros(3)
+    flat = np.flatnonzero(~atoms.pbc & (np.linalg.norm(cell, axis=1) < 1e-8))
+    if len(flat):
+        cell = complete_cell(cell)
+        for axis in flat:
+            along = atoms.positions @ cell[axis]
+            origin += along.min() * cell[axis]
+            cell[axis] *= np.ptp(along) + 1.0
+    centre, neighbour, vectors = neighbour_list(
+        'ijD', positions=atoms.positions, cell=cell, pbc=atoms.pbc, cell_origin=origin, cutoff=cutoff
+    )
     counts = np.bincount(centre, minlength=len(atoms))
     return np.concatenate([[0], np.cumsum(counts)]), neighbour.astype(np.int64), vectors
 
@@ -217,7 +228,7 @@ def evaluate(
     """Evaluate one structure; with an active set also the projections and γ. `ValueError` for an unknown element."""
     species = potential.species_index(atoms.get_chemical_symbols())
     wanted = with_projections or active_set is not None
-    if not np.isfinite(atoms.positions).all():
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
         return _non_finite(potential, species, wanted, active_set is not None)
     first, neighbour, vectors = neighbours_of(atoms, potential.cutoff)
     found = evaluate_neighbours(potential, species, first, neighbour, vectors, with_projections=wanted)
