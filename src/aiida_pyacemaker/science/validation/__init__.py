@@ -2,7 +2,7 @@
 
 from .elastic import born_stable, elastic_constants, is_cubic, point_group, symmetrise
 from .equation_of_state import EquationOfState, equation_of_state, volumes_around
-from .gates import Gate, PhaseProperties, check_gates, measure_phase
+from .gates import Gate, PhaseProperties, check_gates, measure_phase, unmeasured_phase
 from .miniature_md import MdProfile, run_miniature_md
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     'point_group',
     'run_miniature_md',
     'symmetrise',
+    'unmeasured_phase',
     'volumes_around',
 ]

@@ -33,13 +33,13 @@ class PhaseProperties:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One verdict: student's and teacher's value, the error compared with ``limit`` (NaN where there is none)."""
+    """One verdict: ``value`` is what ``limit`` bounds, made of student's and teacher's numbers; NaN where absent."""
 
     name: str
+    value: float
+    limit: float
     student: float
     teacher: float
-    error: float
-    limit: float
     passed: bool
 
 
@@ -82,31 +82,43 @@ def check_gates(
         name = f'C{row + 1}{column + 1}'
         values = float(student.elastic[row, column]), float(teacher.elastic[row, column])
         gates.append(_relative(name, *values, limit=config.tolerance_elastic, floor=floor))
-    nan = float('nan')
-    softest = smallest_stiffness(student.elastic)
-    gates.append(
-        Gate(
-            name='born_stability',
-            student=softest,
-            teacher=smallest_stiffness(teacher.elastic),
-            error=nan,
-            limit=0.0,
-            passed=softest > 0,
-        )
-    )
-    steps = float(profile.step[-1]) if len(profile.step) else 0.0
-    completed = profile.end == 'completed'
-    gates.append(
-        Gate(name='md_steps', student=steps, teacher=nan, error=nan, limit=float(config.md_steps), passed=completed)
-    )
-    gamma = profile.largest_gamma
-    held = completed and gamma <= config.md_max_gamma
-    gates.append(
-        Gate(name='md_max_gamma', student=gamma, teacher=nan, error=nan, limit=config.md_max_gamma, passed=held)
-    )
+    gates.append(_born(student, teacher))
+    gates += _md(profile, config)
     return tuple(gates)
 
 
 def _relative(name: str, student: float, teacher: float, *, limit: float, floor: float = 0.0) -> Gate:
     error = abs(student - teacher) / max(abs(teacher), floor) if teacher else float('nan')
-    return Gate(name=name, student=student, teacher=teacher, error=error, limit=limit, passed=bool(error <= limit))
+    return Gate(name=name, value=error, limit=limit, student=student, teacher=teacher, passed=bool(error <= limit))
+
+
+def _born(student: PhaseProperties, teacher: PhaseProperties) -> Gate:
+    softest = smallest_stiffness(student.elastic)
+    return Gate(
+        name='born_stability',
+        value=np.nan,
+        limit=0.0,
+        student=softest,
+        teacher=smallest_stiffness(teacher.elastic),
+        passed=softest > 0,
+    )
+
+
+def _md(profile: MdProfile, config: ValidationConfig) -> list[Gate]:
+    completed = profile.end == 'completed'
+    steps = float(profile.step[-1]) if len(profile.step) else 0.0
+    gamma, limit = profile.largest_gamma, config.md_max_gamma
+    held = completed and gamma <= limit
+    return [
+        Gate(name='md_steps', value=np.nan, limit=config.md_steps, student=steps, teacher=np.nan, passed=completed),
+        Gate(name='md_max_gamma', value=gamma, limit=limit, student=gamma, teacher=np.nan, passed=held),
+    ]
+
+
+def unmeasured_phase(atoms: Atoms, volumes: NDArray[np.float64]) -> PhaseProperties:
+    """Return properties that are all NaN: those of a model that could not even relax ``atoms``; every gate fails."""
+    nan = np.nan
+    eos = EquationOfState(
+        volumes=volumes, energies=np.full(len(volumes), nan), volume0=nan, bulk_modulus=nan, pressure_derivative=nan
+    )
+    return PhaseProperties(atoms=atoms, eos=eos, elastic=np.full((6, 6), nan), cubic=False)
