@@ -10,8 +10,8 @@ from typing import Any
 PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'exit_codes.md'
 HEAD = """# Exit codes
 
-`verdi process list -a` shows the exit status of each process, `verdi process report PK` what happened before. The hundreds
-tell the kind:
+`verdi process list -a` shows the exit status of each process, `verdi process report PK` what happened before. The
+hundreds tell the kind:
 
 | status | kind |
 |---|---|
