@@ -35,12 +35,12 @@ def project_features(features: NDArray[np.float64]) -> Projection:
     if not np.isfinite(features).all():
         rows = np.flatnonzero(~np.isfinite(features).all(axis=1))
         raise ValueError(f'features of frames {rows[:5].tolist()} are not finite: drop these frames first')
-    if len(features) < 2:
+    if len(features) < 2 or not np.ptp(features, axis=0).any():
         return Projection(scores=np.zeros((len(features), 1)), explained=np.ones(1))
     standard = StandardScaler().fit_transform(features)
     pca = PCA(svd_solver='full').fit(standard)
     n_kept = max(1, int(np.count_nonzero(pca.explained_variance_ > 1.0)))
-    explained = np.nan_to_num(pca.explained_variance_ratio_[:n_kept])
+    explained = pca.explained_variance_ratio_[:n_kept]
     scores = pca.transform(standard)[:, :n_kept] * explained
     return Projection(scores=scores, explained=explained)
 

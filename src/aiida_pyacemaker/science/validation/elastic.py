@@ -36,10 +36,13 @@ def elastic_constants(atoms: Atoms, calculator: Calculator, *, strain: float = S
 
 def point_group(atoms: Atoms) -> NDArray[np.float64]:
     """Return (n, 3, 3) Cartesian rotations, proper and improper, of the crystal's point group."""
-    found = spglib.get_symmetry((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), SYMMETRY_TOLERANCE_A)
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    # the symmetry of the crystal, not of a supercell's shape; no_idealize keeps the orientation
+    primitive = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=SYMMETRY_TOLERANCE_A)
+    found = None if primitive is None else spglib.get_symmetry(primitive, SYMMETRY_TOLERANCE_A)
     if found is None:
         return np.eye(3)[None]
-    columns = atoms.cell.array.T
+    columns = np.asarray(primitive[0]).T
     return columns @ np.unique(found['rotations'], axis=0) @ np.linalg.inv(columns)
 
 

@@ -1,0 +1,55 @@
+"""Settings refuse what they do not know, in one line that names it."""
+
+import pytest
+from pydantic import ValidationError
+
+from aiida_pyacemaker.science import config
+
+
+def all_settings():
+    found = [value for value in vars(config).values() if isinstance(value, type) and issubclass(value, config.Settings)]
+    return [model for model in found if model is not config.Settings]
+
+
+@pytest.mark.parametrize('model', all_settings(), ids=lambda model: model.__name__)
+def test_defaults_are_valid_documented_frozen_and_survive_json(model):
+    defaults = model()
+    assert model.model_validate_json(defaults.model_dump_json()) == defaults
+    assert model.__doc__ and model.__doc__.strip()
+    with pytest.raises(ValidationError):
+        setattr(defaults, next(iter(model.model_fields)), None)
+
+
+@pytest.mark.parametrize('model', all_settings(), ids=lambda model: model.__name__)
+def test_unknown_keys_are_refused_by_name(model):
+    message = config.check_settings(model, {'no_such_key': 1}, 'port')
+    assert 'port.no_such_key = 1' in message
+
+
+def test_thresholds_must_rise():
+    message = config.check_settings(config.ActiveLearningThresholds, {'threshold_add_train': 6.0}, 'thresholds')
+    assert 'thresholds must rise' in message and '6.0, 5.0, 10.0' in message
+    assert config.check_settings(config.ActiveLearningThresholds, {'threshold_danger': 20.0}, 'thresholds') is None
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [('use_tiered_oracle', True), ('incremental_update', False), ('replay_buffer_size', 10)],
+)
+def test_what_is_not_built_yet_says_so(key, value):
+    assert 'not built yet' in config.check_settings(config.LoopStrategyConfig, {key: value}, 'loop')
+
+
+@pytest.mark.parametrize(
+    ('model', 'values'),
+    [
+        (config.PoolConfig, {'strain_max': 0.6}),
+        (config.PoolConfig, {'rattle_amplitudes': [0.1, -0.1]}),
+        (config.MdConfig, {'timestep_ps': float('inf')}),
+        (config.DistillationConfig, {'held_out_fraction': 0.5}),
+        (config.BudgetConfig, {'max_dft_calls': 0}),
+        (config.ActiveLearningThresholds, {'measure': 'teacher'}),
+    ],
+)
+def test_values_outside_their_range_are_refused_with_the_key(model, values):
+    assert f'port.{next(iter(values))}' in config.check_settings(model, values, 'port')
