@@ -1,12 +1,14 @@
 """The whole loop on silicon in a profile of its own: ``make demo``.
 
-``demo.py PK`` goes on with a run that was interrupted instead of starting one.
+A run that was interrupted is gone on with; ``rm -rf .aiida`` starts anew.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,23 +45,39 @@ def set_up() -> None:
         sys.exit(f'the demo needs {", ".join(absent)}: see the table')
 
 
-def run_loop() -> int:
-    """Submit the loop to the daemon (or take the run given as argument), follow it to its end, return its PK."""
+def unfinished_run() -> int | None:
+    """Return the PK of a loop that an earlier demo left unfinished, and put its waiting steps back into the queue."""
     from aiida import orm
+
+    filters = {
+        'attributes.process_label': 'HierarchicalDistillationWorkChain',
+        'attributes.process_state': {'!in': ['finished', 'excepted', 'killed']},
+    }
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters, project='id')
+    pk = query.order_by({orm.WorkChainNode: {'id': 'desc'}}).first(flat=True)
+    if pk is not None:
+        print(f'going on with run {pk}, which was interrupted; to start anew: rm -rf {ROOT}/.aiida', flush=True)
+        subprocess.run(['verdi', '-p', PROFILE, 'process', 'repair', '--force'], check=True, stdout=subprocess.DEVNULL)
+    return pk
+
+
+def run_loop(pk: int | None) -> int:
+    """Submit the loop to the daemon (or take the run ``pk``), follow it to its end, return its PK."""
     from aiida.engine import submit
     from silicon import make_builder
 
     from aiida_pyacemaker.cli.status import follow
 
-    node = orm.load_node(sys.argv[1]) if len(sys.argv) > 1 else submit(make_builder())
-    print(f'\nrun {node.pk}: AIIDA_PATH={os.environ["AIIDA_PATH"]} aiida-pyacemaker status {node.pk}\n', flush=True)
+    pk = pk or int(submit(make_builder()).pk)
+    command = f'AIIDA_PATH={ROOT}/.aiida {ROOT}/.venv/bin/aiida-pyacemaker status {pk}'
+    print(f'\nrun {pk}; from another terminal: {command}\n', flush=True)
     try:
-        follow(node.pk, time_limit_s=TIME_LIMIT_S)
+        follow(pk, time_limit_s=TIME_LIMIT_S)
     except KeyboardInterrupt:
-        sys.exit(f'left; go on with: .venv/bin/python examples/silicon/demo.py {node.pk}')
+        sys.exit('left; make demo goes on with this run')
     except TimeoutError as error:
         sys.exit(f'{error}; the daemon log is in {ROOT}/.aiida/daemon/log')
-    return int(node.pk)
+    return pk
 
 
 def close(pk: int) -> int:
@@ -91,12 +109,14 @@ def main() -> int:
     set_up()
     from aiida_pyacemaker.cli.daemon import start_daemon, stop_daemon
 
-    started = start_daemon(workers=2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon is stopped then, too
+    stop_daemon()
+    unfinished = unfinished_run()
+    start_daemon(workers=2)
     try:
-        pk = run_loop()
+        pk = run_loop(unfinished)
     finally:
-        if started:
-            stop_daemon()
+        stop_daemon()
     return close(pk)
 
 

@@ -78,3 +78,13 @@ def test_code_that_moved_keeps_its_history(aiida_localhost, tmp_path):
     assert ensure_code(program, aiida_localhost, str(tmp_path / 'two')).state == 'made'
     assert str(orm.load_code('tool@localhost').filepath_executable) == str(tmp_path / 'two')
     assert orm.load_code(first.pk).label == f'tool-{first.pk}'
+
+
+def test_status_and_report_say_what_is_wrong(tmp_path):
+    nowhere = run(tmp_path, 'status', '1')
+    assert nowhere.returncode == 1
+    assert 'run aiida-pyacemaker setup' in nowhere.stderr
+    run(tmp_path, 'setup', '--profile', 'scratch')
+    unknown = run(tmp_path, 'report', '99')
+    assert unknown.returncode == 2
+    assert 'no Node found with ID<99>' in unknown.stderr

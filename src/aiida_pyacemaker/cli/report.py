@@ -18,5 +18,8 @@ def report_command(process: str, profile: str | None, output: Path | None) -> No
 
     pk = load_process(process, profile)
     folder = output or Path(f'report-{pk}')
-    write_report(pk, folder)
+    try:
+        write_report(pk, folder)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f'wrote {folder}/report.html')

@@ -39,9 +39,12 @@ def follow(root: int, *, interval_s: float = 2.0, time_limit_s: float = math.inf
 def load_process(identifier: str, profile: str | None) -> int:
     """Load the profile and return the PK of a process given by PK or UUID."""
     from aiida import load_profile, orm
-    from aiida.common.exceptions import NotExistent
+    from aiida.common.exceptions import ConfigurationError, NotExistent
 
-    load_profile(profile)
+    try:
+        load_profile(profile)
+    except ConfigurationError as error:
+        raise click.ClickException(f'{error}: run aiida-pyacemaker setup, or name another --profile') from error
     try:
         node = orm.load_node(identifier)
     except (NotExistent, ValueError) as error:

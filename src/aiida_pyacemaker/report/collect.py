@@ -7,6 +7,7 @@ from typing import Any
 
 from .provenance import ProcessRow, call_tree, children_of, descendants
 
+ROOT = 'HierarchicalDistillationWorkChain'
 PHASES = {
     'distillation': 'DistillationWorkChain',
     'validation': 'ValidationWorkChain',
@@ -26,6 +27,8 @@ def collect_run(root: int) -> dict[str, Any]:
     from aiida import orm
 
     node = orm.load_node(root)
+    if node.process_label != ROOT:
+        raise ValueError(f'node {root} is a {node.process_label}, expected a {ROOT}: its caller may be one')
     rows = call_tree(root)
     phases = collect_phases(rows)
     generations = collect_generations(node, phases)
