@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..frames import Frames
 
 Floats = NDArray[np.float64]
+_RESTART_MAGIC = b'LammpS RestartT\x00'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +94,19 @@ def to_frames(snapshots: Sequence[Snapshot], elements: Sequence[str], *, gamma: 
 def read_restart_step(path: str | Path) -> int:
     """Return the MD step of a LAMMPS restart file, from the start of its header.
 
-    The header is a magic text, two integers, then records of an integer flag and a value; the flags below come first,
-    in this order (checked against files of two LAMMPS versions). ``ValueError`` for a file that is cut off or foreign.
+    A magic text opens and ends the file; after it come two integers, then records of an integer flag and a value,
+    the flags below first, in this order (checked against files of two LAMMPS versions).
+    ``ValueError`` for a file that is cut off or foreign.
     """
     flags = {0: 's', 1: 'i', 48: 'i', 2: 'i', 3: 'i', 4: 's', 5: 'q'}
     with Path(path).open('rb') as handle:
         content = handle.read(4096)
+        handle.seek(max(0, Path(path).stat().st_size - len(_RESTART_MAGIC)))
+        ending = handle.read()
     place = 16 + 2 * 4
     try:
-        if not content.startswith(b'LammpS RestartT'):
-            raise ValueError('no LAMMPS header')
+        if not content.startswith(_RESTART_MAGIC) or ending != _RESTART_MAGIC:
+            raise ValueError('its first or last bytes are not those of one')
         while True:
             flag = struct.unpack_from('<i', content, place)[0]
             kind = flags[flag]

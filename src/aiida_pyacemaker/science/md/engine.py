@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from .server import Evaluator, ForceServer
 
@@ -54,7 +54,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         count = {**_IGNORED_FLAGS, **_PASSED_FLAGS}.get(flag)
         if count is None:
             raise EngineError(f'Invalid command-line argument: {flag}')
-        values = []
+        values: list[str] = []
         while rest and (len(values) < count or (count < 0 and not re.match(r'-[A-Za-z]', rest[0]))):
             values.append(rest.pop(0))
         if flag in _PASSED_FLAGS:
@@ -165,7 +165,7 @@ def run_script(arguments: Arguments, load: LoadEvaluator) -> int:
     lmp = open_lammps(arguments.passed)
     try:
         if lmp.extract_setting('world_size') > 1:
-            raise EngineError('pyacemaker-lmp runs on one MPI rank: use num_mpiprocs_per_machine 1, or lmp with ML-PACE')
+            raise EngineError('pyacemaker-lmp runs on one MPI rank: ask for 1, or use lmp with ML-PACE')
         ScriptRunner(lmp, load, Path.cwd()).run(arguments.script.read_text())
     except Exception as error:
         _report(lmp, error)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..config import ActiveLearningThresholds
 from ..frames import Frames
@@ -27,7 +27,7 @@ class Halt:
 
 
 def is_per_atom(thresholds: ActiveLearningThresholds, n_atoms: int) -> bool:
-    """Return whether a streak belongs to one atom: a maximum over many atoms is always somewhere above the threshold."""
+    """Return whether a streak belongs to one atom: over many atoms, a maximum is always somewhere above."""
     if thresholds.persistence == 'auto':
         return n_atoms > ATOMS_FOR_PERSISTENCE
     return thresholds.persistence == 'atom'
@@ -42,9 +42,9 @@ def find_halt(gamma: ArrayLike, thresholds: ActiveLearningThresholds) -> Halt | 
     """
     grades = np.atleast_2d(np.asarray(gamma, dtype=float))
     danger = ~(grades <= thresholds.threshold_danger)
-    over = ~(grades <= thresholds.threshold_call_dft)
+    over: NDArray[np.bool_] = ~(grades <= thresholds.threshold_call_dft)
     if not is_per_atom(thresholds, grades.shape[1]):
-        over = over.any(axis=1, keepdims=True)
+        over = np.any(over, axis=1, keepdims=True)
     streak = np.zeros(over.shape[1], dtype=int)
     for check in range(len(grades)):
         streak = (streak + 1) * over[check]
@@ -56,7 +56,7 @@ def find_halt(gamma: ArrayLike, thresholds: ActiveLearningThresholds) -> Halt | 
 
 
 def is_physical(frames: Frames, index: int) -> bool:
-    """Return whether positions and energy (where known) are finite and no pair is closer than 0.75 of the covalent sum."""
+    """Return whether positions and energy (if known) are finite, no pair closer than 0.75 of the covalent sum."""
     atoms = frames.atoms(index)
     if not np.isfinite(atoms.positions).all() or np.isinf(frames.energy[index]):
         return False

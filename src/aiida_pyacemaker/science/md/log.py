@@ -14,6 +14,7 @@ _HALT = re.compile(r'Fix halt condition for fix-id (\S+) met on step (\d+) with 
 _ERROR = re.compile(r'^(?:ERROR(?: on proc \d+)?:|Exception:|terminate called).*$', re.MULTILINE)
 _LIMIT = 'WARNING: Wall time limit reached'
 _END = re.compile(r'^(?:SEGMENT_END|RUN_COMPLETED) step (\d+)', re.MULTILINE)
+_SOFT = re.compile(r'^SOFT_START until (\d+)', re.MULTILINE)
 _LOOP = re.compile(r'^Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms', re.MULTILINE)
 # texts of ERROR lines -> the outcome they mean
 _LOST = ('Lost atoms', 'Bond atoms', 'missing on proc')
@@ -25,7 +26,7 @@ class LogRecord:
     """One log, read in the order that cannot be mistaken: halt, error, wall limit, our last line, nothing (killed).
 
     halts: fix id -> (step, value); thermo: column -> (n_rows,), units metal, one row a step; seconds and steps of the
-    runs that ended.
+    runs that ended; soft_start_until: step at which normal dynamics begin, None without a soft start.
     """
 
     ending: Ending
@@ -36,6 +37,7 @@ class LogRecord:
     seconds: float
     n_steps: int
     n_atoms: int
+    soft_start_until: int | None = None
 
     @property
     def failure(self) -> Literal['lost_atoms', 'non_finite', 'other'] | None:
@@ -53,7 +55,7 @@ def read_log(text: str, screen: str = '') -> LogRecord:
     error = _ERROR.search(text) or _ERROR.search(screen)
     end = _END.search(text)
     thermo = read_thermo(text)
-    loops = _LOOP.findall(text)
+    loops, soft = _LOOP.findall(text), _SOFT.search(text)
     steps = thermo.get('Step')
     last = int(end[1]) if end else (int(steps[-1]) if steps is not None and len(steps) else None)
     return LogRecord(
@@ -65,6 +67,7 @@ def read_log(text: str, screen: str = '') -> LogRecord:
         seconds=sum(float(row[0]) for row in loops),
         n_steps=sum(int(row[1]) for row in loops),
         n_atoms=int(loops[-1][2]) if loops else 0,
+        soft_start_until=int(soft[1]) if soft else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Neighbour pairs of a moving, periodic set of atoms, kept with a skin and rebuilt by a rule without history of hardware."""
+"""Neighbour pairs of moving atoms, kept with a skin and rebuilt by a rule on positions alone."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Pairs:
 class VerletList:
     """Pairs within ``cutoff``, looked up in a list that reaches ``skin`` further.
 
-    The list is rebuilt when an atom has moved more than skin/2 since the last build, or the cell has changed: this
-    depends on positions alone, so the same trajectory gives the same pairs in the same order, bit for bit. Lengths in Å.
+    The list is rebuilt when an atom has moved more than skin/2 since the last build, or the cell has changed. This
+    depends on positions alone: the same trajectory gives the same pairs in the same order, bit for bit. Lengths in Å.
     """
 
     def __init__(self, cutoff: float, skin: float = 1.0) -> None:
@@ -51,7 +51,7 @@ class VerletList:
         return Pairs(first=first[near], second=second[near], vectors=vectors[near])
 
     def _unwrap(self, positions: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> Floats | None:
-        """Return positions moved by lattice vectors next to those of the last build, or ``None`` if it is out of date."""
+        """Return positions moved by lattice vectors next to those of the last build; ``None``: it is out of date."""
         if self._reference is None or len(self._reference) != len(positions) or not np.array_equal(cell, self._cell):
             return None
         turns = np.round((positions - self._reference) @ np.linalg.inv(cell))
@@ -64,7 +64,12 @@ class VerletList:
 
     def _build(self, positions: Floats, cell: Floats, pbc: NDArray[np.bool_]) -> None:
         first, second, images = neighbour_list(
-            'ijS', positions=positions, cell=cell, pbc=pbc, numbers=np.ones(len(positions), np.int32), cutoff=self.cutoff + self.skin
+            'ijS',
+            positions=positions,
+            cell=cell,
+            pbc=pbc,
+            numbers=np.ones(len(positions), np.int32),
+            cutoff=self.cutoff + self.skin,
         )
         order = np.lexsort((*images.T, second, first))
         self._pairs = (first[order].astype(np.int64), second[order].astype(np.int64), images[order] @ cell)

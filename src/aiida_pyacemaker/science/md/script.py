@@ -82,14 +82,14 @@ def write_script(segment: Segment) -> str:
 def _start(segment: Segment) -> list[str]:
     boundary = ' '.join('p' if periodic else 's' for periodic in segment.pbc)
     masses = [f'mass {i} {atomic_masses[atomic_numbers[e]]:.10g}' for i, e in enumerate(segment.elements, start=1)]
-    source = [f'read_restart {START_RESTART}'] if segment.from_restart else [f'boundary {boundary}', f'read_data {DATA_FILE}']
-    velocity = f'velocity all create {segment.md.temperature_start_K:.17g} {segment.seed % 2**31 or 1} mom yes dist gaussian'
+    seed, temperature = _seeds(segment)[0], segment.md.temperature_start_K
+    velocities = f'velocity all create {temperature:.17g} {seed} mom yes dist gaussian'
+    fresh = [f'boundary {boundary}', f'read_data {DATA_FILE}', *masses, velocities]
+    resumed = [f'read_restart {START_RESTART}', *masses]
     return [
         'units metal',
         'atom_style atomic',
-        *source,
-        *masses,
-        *([] if segment.from_restart else [velocity]),
+        *(resumed if segment.from_restart else fresh),
         f'write_dump all custom {FIRST_DUMP} {_STATE} modify {_SORTED}',
     ]
 
@@ -117,7 +117,8 @@ def _grades(segment: Segment) -> list[str]:
     checks = ' '.join(f'${{{name}}}' for name in ('wstep', 'wgmax', 'wadd', 'wcall', 'wdanger'))
     lines += ['variable wstep equal step', 'variable wgmax equal c_gmax']
     lines += [f'variable w{name} equal c_n{name}' for name in limits]
-    return [*lines, f'fix checks all print {every} "{checks}" file {CHECK_LOG} screen no title "# step max_gamma n_add n_call n_danger"']
+    title = '# step max_gamma n_add n_call n_danger'
+    return [*lines, f'fix checks all print {every} "{checks}" file {CHECK_LOG} screen no title "{title}"']
 
 
 def _halts(segment: Segment) -> list[str]:
@@ -168,12 +169,13 @@ def _dynamics(segment: Segment) -> list[str]:
     md = segment.md
     ramp = f'{md.temperature_start_K:.17g} {md.temperature_end_K:.17g}'
     goal = f'run {md.n_steps} upto start 0 stop {md.n_steps}'
-    seeds = np.random.SeedSequence(segment.seed).generate_state(2) % (2**31 - 1) + 1
+    seeds = _seeds(segment)
     first = [] if segment.from_restart else [f'write_restart {BEGIN_RESTART}']
     soft = []
     if segment.soft_start and md.soft_start_steps:
+        until = f'step+{md.soft_start_steps}'
         soft = [
-            f'variable SOFT equal $(ternary(step+{md.soft_start_steps}<{md.n_steps},step+{md.soft_start_steps},{md.n_steps}):%.0f)',
+            f'variable SOFT equal $(ternary({until}<{md.n_steps},{until},{md.n_steps}):%.0f)',
             'print "SOFT_START until ${SOFT}"',
             'fix integrate all nve',
             f'fix bath all langevin {ramp} {md.soft_start_damping_ps:.17g} {seeds[1]}',
@@ -181,7 +183,7 @@ def _dynamics(segment: Segment) -> list[str]:
             'unfix bath',
             'unfix integrate',
         ]
-    bath = f'fix bath all langevin {ramp} {md.damping_ps:.17g} {seeds[0]}'
+    bath = f'fix bath all langevin {ramp} {md.damping_ps:.17g} {seeds[2]}'
     normal = {
         'nve': ['fix integrate all nve'],
         'nvt': [f'fix integrate all nvt temp {ramp} {md.damping_ps:.17g}'],
@@ -197,6 +199,11 @@ def _end(segment: Segment) -> list[str]:
         f'write_dump all custom {LAST_DUMP} {_STATE} modify {_SORTED}',
         f'print "SEGMENT_END step $(step:%.0f) goal {segment.md.n_steps}"',
     ]
+
+
+def _seeds(segment: Segment) -> list[int]:
+    """Return seeds of velocities, soft start and bath, in the range that all of LAMMPS' generators take."""
+    return [int(word) % 900_000_000 + 1 for word in np.random.SeedSequence(segment.seed).generate_state(3)]
 
 
 def _clock(seconds: float) -> str:

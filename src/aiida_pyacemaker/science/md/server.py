@@ -13,13 +13,16 @@ EXTERNAL_FIX = 'pyacemaker_ace'
 _STYLE_ATOM, _TYPE_VECTOR = 1, 1
 
 
+Answer = tuple[float, Floats, Floats, Floats | None]
+
+
 class Evaluator(Protocol):
     """A potential as the engine sees it."""
 
     cutoff: float
 
-    def evaluate(self, elements: Integers, pairs: Pairs, *, with_gamma: bool) -> tuple[float, Floats, Floats, Floats | None]:
-        """Return energy (eV), forces (n, 3) eV/Å, virial Σ r_a f_b (6,) eV in the order xx yy zz xy xz yz, γ (n,) or None.
+    def evaluate(self, elements: Integers, pairs: Pairs, *, with_gamma: bool) -> Answer:
+        """Return energy eV, forces (n, 3) eV/Å, virial Σ r_a f_b (6,) eV (xx yy zz xy xz yz), γ (n,) or None.
 
         elements: (n,) index of each atom's element in the order of the ``pair_coeff`` line.
         """
@@ -46,7 +49,7 @@ class ForceServer:
             self.lmp.set_fix_external_callback(EXTERNAL_FIX, self._callback, self.lmp)
 
     def add_gamma_fix(self, name: str, group: str, every: int) -> None:
-        """Make per-atom storage ``f_name`` that holds γ of the steps that are multiples of ``every`` (and of set-up)."""
+        """Make per-atom storage ``f_name`` that holds γ of set-up and of the multiples of ``every``."""
         self.lmp.command(f'fix {name} {group} store/state 0 x')
         self.gamma_fixes[name] = every
         self._store(name, np.full(self.lmp.extract_setting('nlocal'), np.nan))
@@ -67,7 +70,8 @@ class ForceServer:
         cell, origin, pbc = self._box()
         types = np.array(self.lmp.numpy.extract_atom('type')[: len(tag)]).ravel()
         pairs = self._list.pairs(positions[order] - origin, cell, pbc)
-        wanted = [name for name, every in self.gamma_fixes.items() if step % every == 0 or step <= self._last_step or self._last_step < 0]
+        setting_up = step <= self._last_step or self._last_step < 0
+        wanted = [name for name, every in self.gamma_fixes.items() if setting_up or step % every == 0]
         self._last_step = step
         energy, forces, virial, gamma = self.evaluator.evaluate(types[order] - 1, pairs, with_gamma=bool(wanted))
         self.lmp.fix_external_set_energy_global(EXTERNAL_FIX, float(energy))

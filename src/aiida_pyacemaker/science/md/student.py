@@ -9,7 +9,8 @@ import numpy as np
 from ..ace.active_set import ActiveSet, grade_rows
 from ..ace.evaluator import evaluate_neighbours
 from ..ace.potential import AcePotential
-from .neighbours import Floats, Integers, Pairs
+from .neighbours import Integers, Pairs
+from .server import Answer
 
 _LAMMPS_VOIGT = [0, 1, 2, 5, 4, 3]  # ASE: xx yy zz yz xz xy; LAMMPS: xx yy zz xy xz yz
 
@@ -34,9 +35,7 @@ class StudentEvaluator:
         self._inverses = [active_set.inverses[element] for element in potential.elements]
         self._species = np.array([potential.elements.index(element) for element in elements], dtype=np.int64)
 
-    def evaluate(
-        self, elements: Integers, pairs: Pairs, *, with_gamma: bool
-    ) -> tuple[float, Floats, Floats, Floats | None]:
+    def evaluate(self, elements: Integers, pairs: Pairs, *, with_gamma: bool) -> Answer:
         """Return energy, forces, virial in LAMMPS' order, γ or None (see :class:`~.server.Evaluator`)."""
         species = self._species[elements]
         starts = np.concatenate([[0], np.cumsum(np.bincount(pairs.first, minlength=len(species)))])

@@ -1,0 +1,108 @@
+"""What one segment of MD leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers import Parser
+
+from ..data.dataset import AtomicDatasetData
+from ..science.config import ActiveLearningThresholds, MdConfig
+from ..science.md import script
+from ..science.md.dump import Snapshot, read_dump
+from ..science.md.log import LogRecord, read_checks, read_log
+from ..science.md.segment import SegmentRecord, read_segment
+from .base import plain_json
+
+THERMO_NAMES = {
+    'Step': 'step', 'Temp': 'temperature_K', 'PotEng': 'potential_energy_eV', 'KinEng': 'kinetic_energy_eV',
+    'TotEng': 'total_energy_eV', 'Press': 'pressure_bar', 'Pxx': 'pressure_xx_bar', 'Pyy': 'pressure_yy_bar',
+    'Pzz': 'pressure_zz_bar', 'Pxy': 'pressure_xy_bar', 'Pxz': 'pressure_xz_bar', 'Pyz': 'pressure_yz_bar',
+    'Volume': 'volume_A3',
+}  # fmt: skip
+
+
+class LammpsParser(Parser):
+    """Reads log, checks, frames and restart files; how the run ended is the output `outcome`, not an exit code."""
+
+    CACHE_VERSION = 1
+
+    def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
+        """Attach whatever is there, also of a run that failed."""
+        folder = Path(retrieved_temporary_folder or '.')
+        text = self._text(script.LOG_FILE)
+        if not text:
+            return self._scheduler() or self.exit_codes.ERROR_NO_LOG
+        log = read_log(text, self._text(self.node.get_option('output_filename')))
+        if log.failure == 'other':
+            return self.exit_codes.ERROR_REFUSED_BY_LAMMPS.format(message=_one_line(log.error))
+        checks = read_checks(self._text(script.CHECK_LOG))
+        record = read_segment(folder, log, checks, elements=self.node.inputs.potential.elements, **self._settings())
+        self._attach(folder, log, checks, record)
+        return self._judge(folder, log, record)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            'md': MdConfig.model_validate(self.node.inputs.md.get_dict()),
+            'thresholds': ActiveLearningThresholds.model_validate(self.node.inputs.thresholds.get_dict()),
+        }
+
+    def _attach(self, folder: Path, log: LogRecord, checks: dict[str, Any], record: SegmentRecord) -> None:
+        if len(record.frames):
+            self.out('frames', AtomicDatasetData.from_frames(record.frames))
+        if log.thermo:
+            names = {name: column for name, column in log.thermo.items() if name in THERMO_NAMES}
+            self.out('thermo', orm.ArrayData({THERMO_NAMES[name]: column for name, column in names.items()}))
+        self.out('gamma', orm.ArrayData(checks))
+        if record.restart_previous is not None:
+            previous = folder / record.restart_previous
+            self.out('restart_previous', orm.SinglefileData(previous, filename='previous.restart'))
+        if record.outcome is not None:
+            self.out('outcome', orm.Str(record.outcome))
+        self.out('summary', orm.Dict(plain_json(record.summary)))
+
+    def _judge(self, folder: Path, log: LogRecord, record: SegmentRecord) -> ExitCode | None:
+        """Return the exit code; attach the boundary of a run that reached its end."""
+        if log.failure == 'lost_atoms':
+            return self.exit_codes.ERROR_LOST_ATOMS.format(message=_one_line(log.error))
+        if log.failure == 'non_finite':
+            return self.exit_codes.ERROR_NON_FINITE.format(message=_one_line(log.error))
+        if record.outcome is None:
+            return self._scheduler() or self.exit_codes.ERROR_KILLED
+        try:
+            first, last = (read_dump(folder / name)[0] for name in (script.FIRST_DUMP, script.LAST_DUMP))
+            self.out('boundary', orm.ArrayData({**_boundary('first', first), **_boundary('last', last)}))
+            self.out('restart', orm.SinglefileData(folder / script.END_RESTART, filename='end.restart'))
+        except (OSError, ValueError) as error:
+            return self.exit_codes.ERROR_UNREADABLE_OUTPUT.format(message=_one_line(str(error)))
+        return None
+
+    def _scheduler(self) -> ExitCode | None:
+        """Return what the scheduler said about the job, if anything."""
+        if self.node.exit_status is None:
+            return None
+        return ExitCode(self.node.exit_status, self.node.exit_message, invalidates_cache=True)
+
+    def _text(self, name: str) -> str:
+        try:
+            return self.retrieved.base.repository.get_object_content(name, mode='rb').decode(errors='replace')
+        except FileNotFoundError:
+            return ''
+
+
+def _boundary(name: str, snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        f'{name}_positions': snapshot.vectors('x', 'y', 'z'),
+        f'{name}_velocities': snapshot.vectors('vx', 'vy', 'vz'),
+        f'{name}_cell': snapshot.cell,
+        f'{name}_step': np.array([snapshot.step]),
+    }
+
+
+def _one_line(text: str) -> str:
+    """Return ``text`` as one line without braces, which the message template would read."""
+    return ' '.join(text.split()).replace('{', '(').replace('}', ')')

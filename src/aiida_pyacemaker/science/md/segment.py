@@ -1,0 +1,138 @@
+"""All that the files of one segment say: how it ended, its frames, from where MD may go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import ActiveLearningThresholds, MdConfig
+from ..frames import Frames
+from .dump import Snapshot, read_dump, read_restart_step, to_frames
+from .halting import choose_learning_frame, is_per_atom, is_physical
+from .log import LogRecord
+from .script import ALTERNATING_RESTARTS, BEGIN_RESTART, COARSE_PATTERN, FIRST_DUMP, LAST_DUMP, RING_PATTERN
+
+Outcome = Literal['goal', 'halted', 'danger', 'walltime', 'lost_atoms', 'non_finite']
+Columns = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentRecord:
+    """A segment; ``outcome`` is None when it was killed.
+
+    frames: in time order with γ (NaN for a last frame between two checks), no labels; summary: plain JSON;
+    restart_previous: name of the newest restart file before the excursion, None when there is none.
+    """
+
+    outcome: Outcome | None
+    frames: Frames
+    summary: dict[str, Any]
+    restart_previous: str | None
+
+
+def read_segment(
+    folder: Path,
+    log: LogRecord,
+    checks: Columns,
+    *,
+    elements: Sequence[str],
+    md: MdConfig,
+    thresholds: ActiveLearningThresholds,
+) -> SegmentRecord:
+    """Read the files in ``folder``; those that are missing or cut off are left out."""
+    shots = _read_snapshots(folder)
+    frames, steps = to_frames(shots, elements), [shot.step for shot in shots]
+    outcome = _outcome(log, md)
+    excursion = _excursion_start(checks) if outcome not in ('goal', 'walltime') else None
+    restart = _newest_restart(folder, before=excursion)
+    judged = frames.with_columns(energy=_energies(log, steps)) if steps else frames
+    learning = None if outcome in ('goal', 'walltime') else choose_learning_frame(judged, steps, thresholds)
+    n_atoms = len(shots[0].columns['id']) if shots else log.n_atoms
+    summary = {
+        'outcome': outcome,
+        'first_step': _first_step(folder, log),
+        'last_step': steps[-1] if outcome is not None and log.failure is None and steps else log.last_step,
+        'goal_step': md.n_steps,
+        'halts': {name: {'step': step, 'value': value} for name, (step, value) in log.halts.items()},
+        'n_checks': len(checks['step']),
+        'n_checks_over_add': int(np.count_nonzero(checks['n_over_add'])),
+        'n_checks_over_call': int(np.count_nonzero(checks['n_over_call'])),
+        'n_checks_over_danger': int(np.count_nonzero(checks['n_over_danger'])),
+        'excursion_start': excursion,
+        'frame_steps': steps,
+        'learning_row': learning,
+        'end_is_physical': bool(steps) and log.failure is None and is_physical(judged, len(judged) - 1),
+        'restart_previous_step': None if restart is None else read_restart_step(folder / restart),
+        'soft_start_until': log.soft_start_until,
+        'persistence': 'atom' if is_per_atom(thresholds, n_atoms) else 'system',
+        'ensemble': md.ensemble,
+        'timestep_ps': md.timestep_ps,
+        'n_atoms': n_atoms,
+        'seconds': log.seconds,
+        'microseconds_per_atom_step': 1e6 * log.seconds / (log.n_steps * n_atoms) if log.n_steps else None,
+    }
+    return SegmentRecord(outcome=outcome, frames=frames, summary=summary, restart_previous=restart)
+
+
+def _outcome(log: LogRecord, md: MdConfig) -> Outcome | None:
+    if log.ending == 'halt':
+        return 'danger' if 'danger' in log.halts else 'halted'
+    if log.failure == 'lost_atoms' or log.failure == 'non_finite':
+        return log.failure
+    if log.ending == 'walltime':
+        return 'goal' if (log.last_step or 0) >= md.n_steps else 'walltime'
+    return 'goal' if log.ending == 'completed' else None
+
+
+def _read_snapshots(folder: Path) -> list[Snapshot]:
+    """Return one snapshot a step in time order; graded ones win over the last frame of the same step."""
+    found: dict[int, Snapshot] = {}
+    paths = [folder / LAST_DUMP, *sorted(folder.glob(COARSE_PATTERN)), *sorted(folder.glob(RING_PATTERN))]
+    for path in paths:
+        try:
+            found.update({shot.step: shot for shot in read_dump(path)})
+        except (OSError, ValueError):
+            continue
+    return [found[step] for step in sorted(found)]
+
+
+def _first_step(folder: Path, log: LogRecord) -> int | None:
+    try:
+        return read_dump(folder / FIRST_DUMP)[0].step
+    except (OSError, ValueError):
+        steps = log.thermo.get('Step')
+        return None if steps is None else int(steps[0])
+
+
+def _excursion_start(checks: Columns) -> int | None:
+    """Return the step of the first of the trailing checks with an atom above the call threshold, or None."""
+    over = checks['n_over_call'] > 0
+    if not len(over) or not over[-1]:
+        return None
+    calm = np.flatnonzero(~over)
+    return int(checks['step'][calm[-1] + 1 if len(calm) else 0])
+
+
+def _newest_restart(folder: Path, *, before: int | None) -> str | None:
+    """Return the newest complete restart file of a step before ``before`` (None: of any step)."""
+    steps = {}
+    for name in (BEGIN_RESTART, *ALTERNATING_RESTARTS):
+        try:
+            steps[name] = read_restart_step(folder / name)
+        except (OSError, ValueError):
+            continue
+    allowed = [name for name, step in steps.items() if before is None or step < before]
+    return max(allowed, key=lambda name: steps[name]) if allowed else None
+
+
+def _energies(log: LogRecord, steps: Sequence[int]) -> NDArray[np.float64]:
+    """Return the potential energy of each step: NaN where unknown, inf where LAMMPS printed no finite number."""
+    known = dict(zip(log.thermo.get('Step', ()), log.thermo.get('PotEng', ()), strict=True))
+    values = np.array([known.get(float(step), np.nan) for step in steps])
+    broken = np.array([float(step) in known for step in steps], dtype=bool) & ~np.isfinite(values)
+    return np.where(broken, np.inf, values)
