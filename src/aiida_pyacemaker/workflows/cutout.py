@@ -1,0 +1,159 @@
+"""Phase 3: from the frames around a halt to DFT forces on the atoms that the student did not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from aiida import orm
+from aiida.engine import ToContext, WorkChain
+
+from ..calculations.cutout import CutoutCalculation
+from ..data.ace_potential import AcePotentialData
+from ..data.dataset import AtomicDatasetData
+from ..data.teacher import TeacherModelData
+from ..science.config import CutoutConfig
+from .input_checks import check_elements
+from .label_dft import DftLabelWorkChain
+from .labels import call_once, report_cutouts, transfer_core_forces
+from .ports import TaskSteps, add_shared_ports
+from .protocol import DEFAULT_OPTIONS, load_protocol, merge
+
+
+class CutoutWorkChain(TaskSteps, WorkChain):
+    """Cut out the atoms of highest grade, label the clusters with DFT, hand the core forces to the untouched frame."""
+
+    PROTOCOL: ClassVar[str] = 'cutout'
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Declare ports, outline and exit codes."""
+        super().define(spec)
+        add_shared_ports(spec, 'cutout', 'thresholds')
+        spec.input('frames', valid_type=AtomicDatasetData, help='Frames around the halt with grades, in order of time.')
+        spec.input('steps', valid_type=orm.List, help='The MD step of every frame.')
+        spec.input('potential', valid_type=AcePotentialData, help='The student that drove the MD.')
+        spec.input('teacher', valid_type=TeacherModelData, help='The model that relaxes buffer and caps.')
+        spec.input(
+            'n_epicentres', valid_type=orm.Int, default=lambda: orm.Int(1), help='How many cutouts are asked for.'
+        )
+        spec.expose_inputs(
+            DftLabelWorkChain,
+            namespace='dft',
+            exclude=('dataset', 'options'),
+            namespace_options={'help': 'How the clusters are labelled.', 'validator': None},
+        )
+        spec.input(
+            'dft.options',
+            valid_type=dict,
+            non_db=True,
+            required=False,
+            help='Scheduler options of the SCFs, if others.',
+        )
+        spec.inputs.validator = validate_inputs
+        spec.outline(cls.run_cutout, cls.inspect_cutout, cls.run_dft, cls.inspect_dft, cls.results)
+        spec.output('label_dataset', valid_type=AtomicDatasetData, help='Clusters with their DFT labels.')
+        spec.output(
+            'training_dataset', valid_type=AtomicDatasetData, help='Untouched surroundings with DFT core forces.'
+        )
+        spec.output('failed', valid_type=AtomicDatasetData, required=False, help='Clusters whose SCF failed.')
+        spec.output('report', valid_type=orm.Dict, help='Epicentres, acceptance, rejections, SCF runs, failures.')
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_CUTOUT', message='Nothing was cut out: {message}.')
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_DFT', message='No cluster was labelled: {message}.')
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        task_code: orm.AbstractCode,
+        *,
+        protocol: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **nodes: Any,
+    ) -> Any:
+        """Return a builder: settings from the protocol; ``pw_code``, ``pseudos`` and every other port by name.
+
+        Raise ``ValueError`` for an unknown protocol or override, naming what is allowed.
+        """
+        builder = cls.get_builder()
+        builder.task_code = task_code
+        builder.dft.pw.code, builder.dft.pw.pseudos = nodes.pop('pw_code'), nodes.pop('pseudos')
+        settings = load_protocol(cls.PROTOCOL, protocol, overrides)
+        builder.dft.dft = orm.Dict(settings.pop('dft'))
+        for port, values in settings.items():
+            setattr(builder, port, orm.Dict(values))
+        if options is not None:
+            builder.options = merge(DEFAULT_OPTIONS, options)
+        for port, node in nodes.items():
+            setattr(builder, port, node)
+        return builder
+
+    def run_cutout(self) -> Any:
+        """Find epicentres, cut, cap, relax and check."""
+        settings = {
+            'cutout': self.read_settings('cutout').model_dump(),
+            'thresholds': self.read_settings('thresholds').model_dump(),
+            'n_epicentres': self.inputs.n_epicentres.value,
+        }
+        nodes = {name: self.inputs[name] for name in ('frames', 'steps', 'potential', 'teacher')}
+        return ToContext(cutout=self.submit_task('cutout', CutoutCalculation, **nodes, settings=orm.Dict(settings)))
+
+    def inspect_cutout(self) -> Any:
+        """Say what was cut out and what was rejected."""
+        failed = self.failed('cutout')
+        if failed:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT.format(message='; '.join(failed))
+        report = self.ctx.cutout.outputs.report.get_dict()
+        for row in report['epicentres']:
+            where = f'step {row["step"]} atom {row["atom"]} grade {row["gamma"]:.2f}'
+            self.report(f'cutout: {where}: {row["label"]["n_atoms"]} atoms')
+        for row in report['rejected']:
+            self.report(f'rejected: step {row["step"]} atom {row["atom"]}: {row["reason"]}')
+        return None
+
+    def run_dft(self) -> Any:
+        """Label the clusters."""
+        inputs = {
+            'options': self.inputs.options,
+            **self.inputs.dft,
+            'dataset': self.ctx.cutout.outputs.label_geometry,
+        }
+        return ToContext(dft=self.submit_once('dft', DftLabelWorkChain, inputs))
+
+    def inspect_dft(self) -> Any:
+        """Go on with the labels there are."""
+        if 'dataset' not in self.ctx.dft.outputs:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_DFT.format(message='; '.join(self.failed('dft')))
+        return None
+
+    def results(self) -> None:
+        """Hand the core forces over and attach everything."""
+        dft = self.ctx.dft.outputs
+        self.out('label_dataset', dft.dataset)
+        training = call_once(
+            self,
+            'transfer_core_forces',
+            transfer_core_forces,
+            self.ctx.cutout.outputs.training_geometry,
+            dft.dataset,
+            dft.report,
+        )
+        self.out('training_dataset', training)
+        if 'failed' in dft:
+            self.out('failed', dft.failed)
+        report = call_once(self, 'report', report_cutouts, self.ctx.cutout.outputs.report, dft.report)
+        self.out('report', report)
+
+
+def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
+    """Hold elements of the frames and the caps against teacher and pseudopotentials; one step a frame."""
+    if any(name not in inputs for name in ('frames', 'steps', 'teacher', 'cutout', 'dft')):
+        return None
+    if len(inputs['frames']) != len(inputs['steps'].get_list()):
+        return f'steps: {len(inputs["steps"].get_list())} for {len(inputs["frames"])} frames, need one a frame'
+    settings = CutoutConfig.model_validate(inputs['cutout'].get_dict())
+    needed = [*inputs['frames'].elements, *([settings.passivation_element] if settings.enable_passivation else [])]
+    known = inputs['teacher'].base.attributes.get('elements')
+    message = check_elements(needed, known, port='teacher', remedy='give a model that was trained on it')
+    pseudos = inputs['dft'].get('pw', {}).get('pseudos', {})
+    return message or check_elements(needed, pseudos, port='dft.pw.pseudos', remedy='give a UPF for each element')
