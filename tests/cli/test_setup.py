@@ -39,6 +39,15 @@ def test_setup_is_complete_and_idempotent(tmp_path):
     database = next(tmp_path.rglob('database.sqlite'))
     with sqlite3.connect(database) as connection:
         assert connection.execute('PRAGMA journal_mode').fetchone() == ('wal',)
+    unknown = run(tmp_path, 'report', '99')
+    assert unknown.returncode == 2
+    assert 'no Node found with ID<99>' in unknown.stderr
+
+
+def test_status_without_a_profile_says_what_to_run(tmp_path):
+    done = run(tmp_path, 'status', '1')
+    assert done.returncode == 1
+    assert 'run aiida-pyacemaker setup' in done.stderr
 
 
 def test_unknown_code_label_is_refused(tmp_path):
@@ -78,13 +87,3 @@ def test_code_that_moved_keeps_its_history(aiida_localhost, tmp_path):
     assert ensure_code(program, aiida_localhost, str(tmp_path / 'two')).state == 'made'
     assert str(orm.load_code('tool@localhost').filepath_executable) == str(tmp_path / 'two')
     assert orm.load_code(first.pk).label == f'tool-{first.pk}'
-
-
-def test_status_and_report_say_what_is_wrong(tmp_path):
-    nowhere = run(tmp_path, 'status', '1')
-    assert nowhere.returncode == 1
-    assert 'run aiida-pyacemaker setup' in nowhere.stderr
-    run(tmp_path, 'setup', '--profile', 'scratch')
-    unknown = run(tmp_path, 'report', '99')
-    assert unknown.returncode == 2
-    assert 'no Node found with ID<99>' in unknown.stderr
