@@ -18,7 +18,14 @@ class CutoutCalculation(TaskCalculation):
     """Finds epicentres in the frames around a halt, cuts, caps and pre-relaxes, and checks what it cut."""
 
     TASK = 'cutout'
-    SETTINGS = {'cutout': CutoutConfig, 'thresholds': ActiveLearningThresholds, 'n_epicentres': None}
+    SETTINGS = {
+        'cutout': CutoutConfig,
+        'thresholds': ActiveLearningThresholds,
+        'n_epicentres': None,
+        'min_steps_apart': None,
+        'exclude': None,
+        'dtype': None,
+    }
     OUTPUT_FILES = ('label.npz', 'training.npz')
 
     @classmethod

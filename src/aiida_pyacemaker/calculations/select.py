@@ -16,7 +16,7 @@ class SelectCalculation(TaskCalculation):
     """Selects frames by DIRECT sampling in the teacher's features, and keeps some out for testing."""
 
     TASK = 'select'
-    SETTINGS = {'count': None, 'held_out_fraction': None}
+    SETTINGS = {'count': None, 'held_out_fraction': None, 'dtype': None}
     OUTPUT_FILES = ('selected.npy', 'held_out.npy')
 
     @classmethod

@@ -18,7 +18,7 @@ class ValidateCalculation(TaskCalculation):
     """Compares equation of state, elastic constants and stability, and runs a miniature MD with grades."""
 
     TASK = 'validate'
-    SETTINGS = {'validation': ValidationConfig}
+    SETTINGS = {'validation': ValidationConfig, 'dtype': None}
     OUTPUT_FILES = ('arrays.npz',)
 
     @classmethod

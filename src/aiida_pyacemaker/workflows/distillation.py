@@ -78,19 +78,17 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         pool = self.read_settings('distillation').pool.model_dump()
         density = self._density()
         self.report(f'sampling a pool for {"-".join(elements)} at density {density:.2f}, and pairs for the baseline')
-        shared = {'teacher': self.inputs.teacher}
         return ToContext(
             sample_pool=self.submit_task(
                 'sample_pool',
                 SampleCalculation,
-                **shared,
+                teacher=self.inputs.teacher,
                 structures=self.inputs.prototypes,
                 settings=orm.Dict({'mode': 'pool', 'elements': elements, 'pool': pool, 'density': density}),
             ),
             sample_dimers=self.submit_task(
                 'sample_dimers',
                 SampleCalculation,
-                **shared,
                 settings=orm.Dict({'mode': 'dimers', 'elements': elements, 'pool': pool}),
             ),
         )
@@ -141,14 +139,14 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
     def inspect_label(self) -> Any:
         """Say how many labels the committee agrees on."""
         failed = self.failed('label', 'label_held_out', 'label_dimers')
+        if self.ctx.label.exit_status == LabelCalculation.exit_codes.ERROR_NOTHING_LEFT.status:
+            return self.exit_codes.ERROR_NOTHING_CONFIDENT
         if failed:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_LABEL.format(message='; '.join(failed))
         outputs = self.ctx.label.outputs
         n_kept = outputs.kept.get_shape('indices')[0]
         self.out('labelled', outputs.dataset)
         self.out('held_out', self.ctx.label_held_out.outputs.dataset)
-        if not n_kept:
-            return self.exit_codes.ERROR_NOTHING_CONFIDENT
         self.report(f'the teacher labelled {len(outputs.dataset)} frames, {n_kept} with confidence; the fit is next')
         return None
 

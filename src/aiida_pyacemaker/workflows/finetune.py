@@ -91,7 +91,7 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
     def sample_surrogates(self) -> Any:
         """Make frames around the halt with the new teacher."""
         settings = {
-            'mode': 'surrogates',
+            'mode': 'surrogate',
             'elements': self._elements(),
             'finetune': self.read_settings('finetune').model_dump(),
         }
