@@ -116,16 +116,13 @@ def _figure(name: str, images: Mapping[str, Path]) -> str:
 
 
 def _tiles(summary: Mapping[str, Any]) -> str:
-    def number(value: float | None) -> str:
-        return '–' if value is None else f'{value:.3f}'
-
     tiles = {
         'teacher labels': f'{summary["n_teacher_labels"]}',
         'DFT calls': f'{summary["n_dft_calls"]}',
         'halts': f'{summary["n_halts"]}',
         'MD steps': f'{summary["md_steps_done"]} / {summary["md_steps_goal"]}',
-        'core force RMSE, before (eV/Å)': number(summary['core_force_rmse_before_eV_per_A']),
-        'core force RMSE, after (eV/Å)': number(summary['core_force_rmse_after_eV_per_A']),
+        'core force RMSE, before (eV/Å)': _number(summary['core_force_rmse_before_eV_per_A']),
+        'core force RMSE, after (eV/Å)': _number(summary['core_force_rmse_after_eV_per_A']),
     }
     return ''.join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
 
@@ -147,6 +144,12 @@ def _steps(phases: Sequence[Mapping[str, Any]]) -> str:
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        (gate['name'], gate.get('value'), gate.get('limit'), 'passed' if gate['passed'] else 'failed') for gate in gates
+        (gate['name'], *(_number(gate.get(key)) for key in ('student', 'teacher', 'value', 'limit')))
+        + ('passed' if gate['passed'] else 'failed',)
+        for gate in gates
     ]
-    return _table(('gate', 'value', 'limit', ''), rows)
+    return _table(('gate', 'potential', 'teacher', 'value', 'limit', ''), rows)
+
+
+def _number(value: Any) -> str:
+    return f'{value:.4g}' if isinstance(value, int | float) and not isinstance(value, bool) else '–'
