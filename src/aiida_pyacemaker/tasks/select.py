@@ -18,6 +18,7 @@ from .inputs import check_elements, read_frames
 from .pieces import Arrays, reuse_arrays
 
 FRAMES_PER_PIECE = 50
+PROTOTYPE = 'prototype'
 
 
 class SelectTask(Task):
@@ -35,10 +36,7 @@ class SelectTask(Task):
         pool = read_frames(self.frames)
         unique = first_occurrences(pool)
         features = self._features(pool.select(unique), progress)
-        held_out_rng, direct_rng = np.random.default_rng(self.seed).spawn(2)
-        n_held_out = round(self.count * self.held_out_fraction)
-        held_out, training = split_held_out(pool.select(unique), count=n_held_out, rng=held_out_rng)
-        selected = training[select_direct(features[training], count=self.count, rng=direct_rng)]
+        held_out, selected = self._split(pool.select(unique), features)
         np.save('selected.npy', unique[selected])
         np.save('held_out.npy', unique[held_out])
         projection = project_features(features)
@@ -58,6 +56,18 @@ class SelectTask(Task):
             },
             'seed': self.seed,
         }
+
+    def _split(self, pool: Frames, features: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return held-out and selected rows; relaxed prototypes are always selected, as far as ``count`` goes."""
+        held_out_rng, direct_rng = np.random.default_rng(self.seed).spawn(2)
+        n_held_out = round(self.count * self.held_out_fraction)
+        held_out, training = split_held_out(pool, count=n_held_out, rng=held_out_rng, never=(PROTOTYPE,))
+        fixed = training[pool.config_type[training] == PROTOTYPE][: self.count]
+        others = np.setdiff1d(training, fixed)
+        if len(fixed) == self.count or not len(others):
+            return held_out, fixed
+        drawn = select_direct(features[others], count=self.count - len(fixed), rng=direct_rng)
+        return held_out, np.sort(np.concatenate([fixed, others[drawn]]))
 
     def _features(self, pool: Frames, progress: Progress) -> NDArray[np.float64]:
         teacher = load_teacher([Path(model) for model in self.models], dtype=self.dtype)

@@ -16,14 +16,16 @@ def make_strained(atoms: Atoms, *, count: int, strain_max: float, rng: Generator
     """Return ``count`` homogeneously strained copies, atoms carried along with the cell.
 
     The first half scans isotropic strains from ``-strain_max`` to ``strain_max`` in order, each jittered within its
-    interval; the rest draws symmetric tensors with all six components uniform in ``±strain_max``.
+    interval; the rest draws symmetric tensors with all six components uniform within bounds that grow evenly to
+    ``±strain_max``, so that small strains, which make the elastic constants, are there too.
     """
     n_isotropic = (count + 1) // 2
     edges = np.linspace(-strain_max, strain_max, n_isotropic + 1)
     scan = [apply_strain(atoms, np.eye(3) * rng.uniform(low, high)) for low, high in pairwise(edges)]
     sheared = []
-    for _ in range(count - n_isotropic):
-        strained = apply_strain(atoms, random_strain(strain_max, rng))
+    n_sheared = count - n_isotropic
+    for index in range(n_sheared):
+        strained = apply_strain(atoms, random_strain(strain_max * (index + 1) / n_sheared, rng))
         strained.positions += rng.normal(scale=INTERNAL_RATTLE_A, size=strained.positions.shape)
         sheared.append(strained)
     return scan + sheared
