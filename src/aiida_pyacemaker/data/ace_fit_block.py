@@ -13,41 +13,36 @@ FILE = 'block.npz'
 
 
 class AceFitBlockData(orm.Data):
-    """One data source under a frozen basis, baseline, E0 and weights; scalars of the file are attributes."""
+    """One data source under a frozen basis, baseline, E0 and weights.
+
+    Attributes are the header of the file (name, theory of the labels, what is frozen, weights, numbers of rows and
+    frames, digest of the frames) and the shapes of its arrays.
+    """
 
     @classmethod
     def from_file(cls, path: str | Path) -> AceFitBlockData:
-        """Return an unstored node of a block file; raise ``ValueError`` when it cannot be read."""
+        """Return an unstored node of a block file; raise ``ValueError`` when it is not such a file."""
         node = cls()
-        node.base.attributes.set_many(_scalars(Path(path)))
+        node.base.attributes.set_many(_read_header(Path(path)))
         node.base.repository.put_object_from_file(Path(path), FILE)
         return node
+
+    @property
+    def theory(self) -> str:
+        """Kind of theory of the labels: `teacher`, `dft`, or both joined by `+`."""
+        return str(self.base.attributes.get('theory'))
 
     def write_to(self, path: str | Path) -> None:
         """Write the block file to ``path``."""
         Path(path).write_bytes(self.base.repository.get_object_content(FILE, mode='rb'))
 
 
-def _scalars(path: Path) -> dict[str, Any]:
-    """Return what the file says about itself: every scalar, text that is JSON decoded, and the arrays' shapes."""
-    attributes: dict[str, Any] = {}
+def _read_header(path: Path) -> dict[str, Any]:
+    """Return what the file says about itself and the shapes of its arrays."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files:
-                column = archive[name]
-                attributes[name] = _plain(column) if column.ndim == 0 else {'shape': list(column.shape)}
-    except (OSError, ValueError, EOFError) as error:
+            header: dict[str, Any] = json.loads(str(archive['header']))
+            shapes = {name: list(archive[name].shape) for name in archive.files if name != 'header'}
+    except (OSError, KeyError, ValueError, EOFError) as error:
         raise ValueError(f'{path} is not a block file: {error}; give a block_<name>.npz that a fit wrote') from error
-    return attributes
-
-
-def _plain(column: np.ndarray[Any, Any]) -> Any:
-    value = column.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if not isinstance(value, str) or value[:1] not in ('{', '['):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value
+    return {**header, 'shapes': shapes}

@@ -78,13 +78,12 @@ class AcePotentialData(orm.Data):
         if not self.has_baseline:
             return f'pair_style {style}', f'pair_coeff * * {files} {names}'
         from ..science.baseline import PairBaseline
+        from ..science.baseline.table import TABLE_POINTS
 
         baseline = PairBaseline.from_json(self.base.repository.get_object_content('baseline.json'))
         coefficients = tuple(baseline.lammps_pair_coeffs(symbols))
-        table = self.base.repository.get_object_content('baseline.table').splitlines()
-        points = max(int(line.split()[1]) for line in table if line.startswith('N '))
         return (
-            f'pair_style hybrid/overlay {style} table spline {points}',
+            f'pair_style hybrid/overlay {style} table spline {TABLE_POINTS}',
             f'pair_coeff * * {style} {files} {names}',
             *coefficients,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -19,8 +19,6 @@ from ..data.teacher import TeacherModelData
 from ..science.config import FitConfig
 from .ports import TaskSteps, add_shared_ports
 from .protocol import ProtocolBuilder
-
-TEACHER_BLOCKS = ('teacher_', 'surrogate_')
 
 
 class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
@@ -159,16 +157,16 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         return list(self.inputs.elements.get_list() if 'elements' in self.inputs else self.inputs.potential.elements)
 
 
-def keep_blocks(blocks: dict[str, AceFitBlockData], settings: FitConfig) -> dict[str, AceFitBlockData]:
+def keep_blocks(blocks: Mapping[str, AceFitBlockData], settings: FitConfig) -> dict[str, AceFitBlockData]:
     """Return the blocks that stay: with policy ``forget`` those of the old teacher go."""
     if settings.old_teacher_policy == 'forget':
-        return {name: node for name, node in blocks.items() if not name.startswith(TEACHER_BLOCKS)}
+        return {name: node for name, node in blocks.items() if node.theory == 'dft'}
     return dict(blocks)
 
 
-def old_factors(names: Iterable[str], settings: FitConfig) -> dict[str, float]:
+def old_factors(blocks: Mapping[str, AceFitBlockData], settings: FitConfig) -> dict[str, float]:
     """Return the factor of every old block that the old teacher labelled; DFT's keep the factor 1."""
-    return {name: settings.old_teacher_factor for name in sorted(names) if name.startswith(TEACHER_BLOCKS)}
+    return {name: settings.old_teacher_factor for name in sorted(blocks) if blocks[name].theory != 'dft'}
 
 
 def validate_names(inputs: dict[str, Any], _: Any) -> str | None:
