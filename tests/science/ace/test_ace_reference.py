@@ -1,0 +1,185 @@
+"""Against pyace and against the scalar twin."""
+
+import json
+
+import ace_twin
+import numpy as np
+import pytest
+from ace_examples import FIXTURES, LINEAR, alloy, binary_potential, read_yace, reference
+
+from aiida_pyacemaker.science.ace import AceCalculator, AcePotential, Bond, evaluate
+from aiida_pyacemaker.science.ace.couplings import symmetrised
+from aiida_pyacemaker.science.ace.ctilde import ctilde_functions
+from aiida_pyacemaker.science.ace.radial import base_functions, radial_functions
+
+PYACE_CHEB_POW = [0.157464, 0.5306763548159998, 0.8845670234930134, 0.9962358450208115, 0.7953475421471816]
+PYACE_INNER = [
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    [0.039204100369661085, 0.003339825394743516, -0.03503760900955174]
+    + [0.017515131783820585, 0.02277501780608918, -0.03266273498206343],
+    [0.2920720023255527, 0.118111956974152, -0.270705114588699]
+    + [-0.021888529812294992, 0.27224082791385057, -0.09516702691597802],
+]
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_pyace_values(name):
+    """Tolerances of the files: pyace tabulates radials too; forces relative where a jump at r_c makes them 5e4."""
+    potential, _, frames = reference(name)
+    for atoms, values in frames:
+        found = evaluate(potential, atoms, with_projections=True)
+        largest = max(1.0, np.abs(values['forces']).max())
+        np.testing.assert_allclose(found.energies, values['energies'], rtol=0, atol=1e-8)
+        np.testing.assert_allclose(found.forces, values['forces'], rtol=0, atol=1e-7 * largest)
+        if atoms.pbc.all():
+            np.testing.assert_allclose(found.stress, values['stress_voigt_ase'], rtol=0, atol=1e-7)
+        for index, row in values['B_projections'].items():
+            atol = 1e-7 * np.abs(row).max()
+            np.testing.assert_allclose(found.projections[int(index)], row, rtol=0, atol=atol)
+
+
+def merged(function, combinations, values):
+    """Sum the values of products that are equal: (n, l, m) as a multiset, up to m → -m."""
+    total = {}
+    for ms, value in zip(combinations, values, strict=True):
+        signs = (sorted(zip(function['ns'], function['ls'], (int(s * m) for m in ms), strict=True)) for s in (1, -1))
+        key = str(max(signs))
+        total[key] = total.get(key, 0.0) + value
+    return total
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_pyace_order_and_couplings(name):
+    potential, basis, _ = reference(name)
+    assert [list(map(list, f)) for f in potential.functions[0]] == [
+        [f['mus'], f['ns'], f['ls'], f['LS']] for f in basis['Cu']
+    ]
+    for ours, theirs in zip(potential.functions[0], basis['Cu'], strict=True):
+        if theirs['rank'] > 1:
+            mine = symmetrised(tuple((n,) for n in ours.ns), ours.ls, ours.lint)
+            expected = merged(theirs, theirs['ms_combs'], theirs['gen_cgs'])
+            assert merged(theirs, mine, mine.values()) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize('name', LINEAR)
+def test_yace_is_pyace_yace(name, tmp_path):
+    """Same bonds; same products up to the choice between m and -m and between equal factors."""
+    potential, _, _ = reference(name)
+    potential.write_yace(tmp_path / 'x.yace')
+    ours, theirs = (read_yace(p) for p in (tmp_path / 'x.yace', FIXTURES / f'{name}.yace'))
+    for key in ('elements', 'E0', 'deltaSplineBins', 'embeddings', 'bonds'):
+        assert ours[key] == theirs[key]
+    heads = ('mu0', 'rank', 'ndensity', 'mus', 'ns', 'ls')
+    for mine, other in zip(ours['functions'][0], theirs['functions'][0], strict=True):
+        assert {key: mine[key] for key in heads} == {key: other[key] for key in heads}
+        assert mine['num_ms_combs'] == len(mine['ctildes']) == len(mine['ms_combs']) // mine['rank']
+        first, second = (merged(f, np.reshape(f['ms_combs'], (-1, f['rank'])), f['ctildes']) for f in (mine, other))
+        assert first == pytest.approx(second, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize('base', ['SBessel', 'ChebPow', 'ChebExpCos'])
+def test_twin_of_two_elements(base, tmp_path):
+    potential, atoms = binary_potential(base), alloy()
+    found = evaluate(potential, atoms, with_projections=True)
+    expected = ace_twin.projections(potential, atoms)
+    for mine, other in zip(found.projections, expected, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=0, atol=1e-9 * np.abs(other).max())
+    starts = np.cumsum([0, *potential.n_functions])
+    species = potential.species_index(atoms.get_chemical_symbols())
+    energies = [
+        row @ potential.coefficients[starts[s] : starts[s + 1]] + (-1.5, -2.5)[s]
+        for row, s in zip(expected, species, strict=True)
+    ]
+    np.testing.assert_allclose(found.energies, energies, rtol=0, atol=1e-9)
+    potential.write_yace(tmp_path / 'x.yace')
+    document = read_yace(tmp_path / 'x.yace')
+    np.testing.assert_allclose(ace_twin.ctilde_energies(document, potential, atoms), energies, rtol=0, atol=1e-10)
+    assert sum(len(ctilde_functions(potential, k)) for k in (0, 1)) < sum(potential.n_functions)
+
+
+def test_cheb_pow_of_pyace():
+    """Rank-one projections of pyace's Al dimer at 2.3 Å, ChebPow λ = 3, r_c = 5 Å."""
+    bond = Bond(base='ChebPow', parameters=(3.0,), cutoff=5.0, cutoff_width=0.01, coefficients=np.zeros((1, 1, 5)))
+    values = base_functions(np.array([2.3]), bond)[0][:, 0]
+    np.testing.assert_allclose(values, PYACE_CHEB_POW, rtol=1e-12)
+
+
+def test_inner_cutoff_of_pyace():
+    """Projections of pyace's Cu dimers, SBessel, r_in 2.2 Å, width 0.4 Å: gone at 1.5, faded at 1.9 and 2.1."""
+    shape = {'coefficients': np.zeros((1, 1, 6)), 'inner_cutoff': 2.2, 'inner_width': 0.4}
+    bond = Bond(base='SBessel', parameters=(5.25,), cutoff=5.0, cutoff_width=0.01, **shape)
+    values = base_functions(np.array([1.5, 1.9, 2.1]), bond)[0]
+    np.testing.assert_allclose(values.T, PYACE_INNER, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize('base', ['SBessel', 'ChebPow', 'ChebExpCos', 'ChebLinear'])
+def test_radial_slopes(base):
+    """Analytic slopes are the derivatives of the values, inner and outer switch included."""
+    mixing = np.random.default_rng(0).normal(size=(3, 3, 7))
+    bond = Bond(
+        base=base,
+        parameters=(2.5,),
+        cutoff=5.0,
+        cutoff_width=0.3,
+        coefficients=mixing,
+        inner_cutoff=1.8,
+        inner_width=0.6,
+    )
+    r, h = np.linspace(0.02, 4.99, 300), 1e-5
+    numeric = (radial_functions(r + h, bond)[0] - radial_functions(r - h, bond)[0]) / (2 * h)
+    np.testing.assert_allclose(radial_functions(r, bond)[1], numeric, rtol=0, atol=2e-7)
+
+
+def test_calculator_adds_baseline_and_grade():
+    potential, atoms = binary_potential(), alloy()
+
+    class Spring:
+        def evaluate(self, atoms):
+            return np.full(len(atoms), 0.5), np.full((len(atoms), 3), 0.25), np.full(6, 0.125)
+
+    class Largest:
+        def gamma(self, species, projections):
+            return np.array([np.abs(row).max() for row in projections])
+
+    plain = evaluate(potential, atoms, with_projections=True)
+    atoms.calc = AceCalculator(potential, active_set=Largest(), baseline=Spring())
+    assert atoms.get_potential_energy() == pytest.approx(plain.energies.sum() + 0.5 * len(atoms), abs=1e-12)
+    np.testing.assert_allclose(atoms.get_forces(), plain.forces + 0.25, atol=1e-12)
+    np.testing.assert_allclose(atoms.get_stress(), plain.stress + 0.125, atol=1e-12)
+    np.testing.assert_array_equal(atoms.calc.results['gamma'], [np.abs(row).max() for row in plain.projections])
+
+
+def test_reading_keeps_everything(tmp_path):
+    for potential in (*(reference(name)[0] for name in LINEAR), binary_potential()):
+        potential.write_yaml(tmp_path / 'x.yaml')
+        again = AcePotential.read(tmp_path / 'x.yaml')
+        assert again.digest == potential.digest and again.functions == potential.functions
+        np.testing.assert_array_equal(again.coefficients, potential.coefficients)
+        assert again.reference_energies == potential.reference_energies
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'words'),
+    [
+        ('ndensityi: 1', 'ndensityi: 2', 'only linear'),
+        ('parameters: [1, 1]', 'parameters: [1, 0.5]', 'only linear'),
+        ('core-repulsion: [0, 0]', 'core-repulsion: [100, 1]', 'core-repulsion'),
+        ('radbase: SBessel', 'radbase: TEST', 'radbase'),
+        ('r_in: 0\n    delta_in: 0\n    inner_cutoff_type: distance', 'r_in: 1\n    inner_cutoff_type: zbl', 'zbl'),
+        ('lint: [2]', 'lint: [9]', 'lint'),
+        ('nradbaseij: 6', 'nradbaseij: 7', 'radcoefficients'),
+        ('species:', 'kinds:', 'species'),
+    ],
+)
+def test_what_is_not_linear_is_refused(old, new, words, tmp_path):
+    text = (FIXTURES / 'Cu_SBessel_lin.yaml').read_text()
+    assert old in text
+    (tmp_path / 'x.yaml').write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=words):
+        AcePotential.read(tmp_path / 'x.yaml')
+
+
+def test_fixture_readme_names_every_file():
+    names = {path.stem.removesuffix('_basis') for path in FIXTURES.glob('Cu_*')}
+    assert names == set(LINEAR)
+    assert json.loads((FIXTURES / 'Cu_SBessel_lin.json').read_text())['potential'] == 'Cu_SBessel_lin.yaml'
