@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -156,7 +157,7 @@ class Frames:
                 columns = {name: archive[name] for name in archive.files}
             theories = tuple(json.loads(str(columns.pop('theories', '[]'))))
             return cls(**columns, theories=theories)
-        except (OSError, TypeError, KeyError, EOFError) as error:
+        except (OSError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f'{path} is not a file of frames: {error}') from error
 
     @classmethod

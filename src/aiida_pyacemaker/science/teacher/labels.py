@@ -43,6 +43,19 @@ def evaluate_members(teacher: Teacher, structures: Sequence[Atoms]) -> Committee
     return CommitteeLabels(energy=np.array(energy), forces=np.array(forces), stress=voigt)
 
 
+def evaluate_apart(teacher: Teacher, structures: Sequence[Atoms]) -> CommitteeLabels:
+    """Evaluate all structures at once; where that is not finite, one by one, since one NaN spreads over its batch."""
+    answer = evaluate_members(teacher, structures)
+    if len(structures) == 1 or (np.isfinite(answer.energy).all() and np.isfinite(answer.forces).all()):
+        return answer
+    parts = [evaluate_members(teacher, [atoms]) for atoms in structures]
+    return CommitteeLabels(
+        energy=np.concatenate([part.energy for part in parts], axis=1),
+        forces=np.concatenate([part.forces for part in parts], axis=1),
+        stress=np.concatenate([part.stress for part in parts], axis=1),
+    )
+
+
 def force_spread(forces: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (m,) eV/Å, the members' rms distance from their mean force: sqrt(mean_k |F_k - <F>|²); 0 for one member.
 
@@ -74,7 +87,7 @@ def label_frames(
     candidates = np.flatnonzero(sane)
     for part in split_batches(np.diff(frames.offsets)[candidates].tolist(), batch_atoms):
         rows = candidates[part]
-        answer = evaluate_members(teacher, [structures[row] for row in rows])
+        answer = evaluate_apart(teacher, [structures[row] for row in rows])
         atom_rows = np.concatenate([np.arange(frames.offsets[row], frames.offsets[row + 1]) for row in rows])
         energy[rows], stress[rows] = answer.energy.mean(axis=0), answer.stress.mean(axis=0)
         forces[atom_rows], uncertainty[atom_rows] = answer.forces.mean(axis=0), force_spread(answer.forces)
