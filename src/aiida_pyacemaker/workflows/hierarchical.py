@@ -11,19 +11,19 @@ from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
-from ..science import config
 from .cutout import CutoutWorkChain
 from .distillation import DistillationWorkChain
 from .explore import ExplorationWorkChain
 from .finetune import FinetuneWorkChain
 from .hierarchical_inputs import SETTINGS, validate_inputs
+from .hierarchical_phases import PhaseInputs
 from .hierarchical_summary import summarise_loop
-from .ports import TaskSteps, add_shared_ports
-from .submission import derived_seed
+from .labels import call_once
+from .ports import add_shared_ports
 from .validation import ValidationWorkChain
 
 
-class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
+class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
     """Distil a teacher into a student, validate it, and let MD show where DFT has to teach both."""
 
     @classmethod
@@ -136,17 +136,8 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
     def run_distillation(self) -> Any:
         """Run phase 1, with a denser pool on every further attempt."""
         self.ctx.attempt += 1
-        pool = self.read_settings('distillation').pool
-        density = pool.denser_factor ** (self.ctx.attempt - 1)
-        strategy = self.read_settings('strategy')
-        inputs = {
-            **self._shared('task_code', 'teacher', 'elements', 'prototypes', 'distillation', 'fit'),
-            'baseline': orm.Str(strategy.baseline_potential_type),
-            'density': orm.Float(density),
-            'seed': self._seed('distillation', self.ctx.attempt),
-        }
-        self.report(f'phase 1, attempt {self.ctx.attempt}: distilling with pool density {density:.2f}')
-        return self._submit(DistillationWorkChain, f'distillation_{self.ctx.attempt}', inputs)
+        self.report(f'phase 1, attempt {self.ctx.attempt}: distilling')
+        return self._submit(DistillationWorkChain, f'distillation_{self.ctx.attempt}', self.distillation_inputs())
 
     def inspect_distillation(self) -> Any:
         """Take over the potential."""
@@ -159,13 +150,8 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
 
     def run_validation(self) -> Any:
         """Run phase 2 on the newest potential."""
-        inputs = {
-            **self._shared('task_code', 'teacher', 'prototypes', 'validation'),
-            'potential': self.ctx.candidate.outputs.potential,
-            'seed': self._seed('validation', self.ctx.attempt),
-        }
         self.report('phase 2: holding the potential against its gates')
-        return self._submit(ValidationWorkChain, f'validation_{self.ctx.attempt}', inputs)
+        return self._submit(ValidationWorkChain, f'validation_{self.ctx.attempt}', self.validation_inputs())
 
     def inspect_validation(self) -> Any:
         """Keep the best potential so far; go on when every gate passed."""
@@ -198,11 +184,11 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
 
     def should_keep_out(self) -> bool:
         """Return whether cutouts are kept out of training to judge it."""
-        return self._budget().n_held_out > 0
+        return self.read_budget().n_held_out > 0
 
     def run_held_out_walker(self) -> Any:
         """Run a walker of its own with the first potential until it halts."""
-        inputs = self._exploration_inputs('held_out_walker')
+        inputs = self.exploration_inputs('held_out_walker')
         inputs['structure'] = self.inputs.get('held_out_structure', self.inputs.md_structure)
         self.report('a walker of its own looks for frames that are kept out of training')
         return self._submit(ExplorationWorkChain, 'held_out_walker', inputs)
@@ -217,8 +203,9 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
 
     def run_held_out_cutout(self) -> Any:
         """Cut out and label the kept-out frames."""
-        count = min(self._budget().n_held_out, self._budget().max_dft_calls)
-        return self._submit(CutoutWorkChain, 'held_out_cutout', self._cutout_inputs('held_out_cutout', count))
+        count = self.read_budget().n_held_out
+        self.report(f'phase 3 on the kept-out walker: at most {count} cutouts for DFT')
+        return self._submit(CutoutWorkChain, 'held_out_cutout', self.cutout_inputs('held_out_cutout', count))
 
     def inspect_held_out_cutout(self) -> Any:
         """Attach the kept-out labels."""
@@ -238,7 +225,7 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
     def run_exploration(self) -> Any:
         """Start the MD, or resume it at the step where it halted."""
         self.ctx.round += 1
-        inputs = self._exploration_inputs(f'explore_{self.ctx.round}')
+        inputs = self.exploration_inputs(f'explore_{self.ctx.round}')
         if self.ctx.restart is None:
             inputs['structure'] = self.inputs.md_structure
         else:
@@ -270,9 +257,9 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
 
     def run_cutout(self) -> Any:
         """Run phase 3 on the frames around the halt."""
-        remaining = self._budget().max_dft_calls - self.ctx.spent
-        count = min(self.read_settings('cutout').max_epicentres, remaining)
-        return self._submit(CutoutWorkChain, self._label('cutout'), self._cutout_inputs(self._label('cutout'), count))
+        count = self.read_settings('cutout').max_epicentres
+        self.report(f'phase 3: at most {count} cutouts for DFT; {self.ctx.spent} SCFs spent so far')
+        return self._submit(CutoutWorkChain, self._label('cutout'), self.cutout_inputs(self._label('cutout'), count))
 
     def inspect_cutout(self) -> Any:
         """Count what was paid."""
@@ -286,19 +273,8 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
 
     def run_finetuning(self) -> Any:
         """Run phase 4: teacher, surrogates, incremental student."""
-        inputs = {
-            **self._shared('task_code', 'elements', 'fit', 'finetune'),
-            'teacher': self.ctx.teacher,
-            'potential': self.ctx.potential,
-            'blocks': self.ctx.blocks,
-            'label_datasets': self.ctx.label_datasets,
-            'training_datasets': {f'dft_{self.ctx.round:02d}': self.ctx.training_dataset},
-            'halted': self.ctx.explored.outputs.frames,
-            'generation': orm.Int(self.ctx.round),
-            'seed': self._seed('finetune', self.ctx.round),
-        }
         self.report(f'round {self.ctx.round}: the teacher and the student learn from {self.ctx.spent} SCFs in all')
-        return self._submit(FinetuneWorkChain, self._label('finetune'), inputs)
+        return self._submit(FinetuneWorkChain, self._label('finetune'), self.finetune_inputs())
 
     def inspect_finetuning(self) -> Any:
         """Take over teacher, student and blocks."""
@@ -319,55 +295,19 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
 
     # shared --------------------------------------------------------------------------------------------------------
 
-    def _budget(self) -> config.BudgetConfig:
-        budget: config.BudgetConfig = self.read_settings('strategy').budget
-        return budget
-
     def _spent_budget(self) -> str | None:
-        budget = self._budget()
+        budget = self.read_budget()
         if self.ctx.spent >= budget.max_dft_calls:
             return f'the budget of {budget.max_dft_calls} DFT calls'
         if self.ctx.round > budget.max_rounds:
             return f'the budget of {budget.max_rounds} rounds'
         return None
 
-    def _shared(self, *ports: str) -> dict[str, Any]:
-        return {port: self.inputs[port] for port in ports}
-
-    def _seed(self, *names: Any) -> orm.Int:
-        return orm.Int(derived_seed(self.inputs.seed.value, *map(str, names)))
-
     def _label(self, step: str) -> str:
         return f'round_{self.ctx.round:02d}_{step}'
 
     def _submit(self, process: type[WorkChain], label: str, inputs: dict[str, Any]) -> Any:
         return ToContext(child=self.submit_once(label, process, {**inputs, 'options': self.inputs.options}))
-
-    def _thresholds(self) -> orm.Dict:
-        return orm.Dict(self.read_settings('strategy').thresholds.model_dump())
-
-    def _exploration_inputs(self, name: str) -> dict[str, Any]:
-        return {
-            **self._shared('lammps_code', 'md'),
-            'potential': self.ctx.potential,
-            'thresholds': self._thresholds(),
-            'max_segments': orm.Int(self._budget().max_segments),
-            'seed': self._seed(name),
-        }
-
-    def _cutout_inputs(self, name: str, count: int) -> dict[str, Any]:
-        self.report(f'phase 3: at most {count} cutouts for DFT; {self.ctx.spent} SCFs spent so far')
-        return {
-            **self._shared('task_code', 'cutout'),
-            'frames': self.ctx.explored.outputs.frames,
-            'steps': orm.List(self.ctx.explored.outputs.summary['frame_steps']),
-            'potential': self.ctx.potential,
-            'teacher': self.ctx.teacher,
-            'thresholds': self._thresholds(),
-            'n_epicentres': orm.Int(count),
-            'dft': {'pw': self.inputs.pw, 'dft': self.inputs.dft},
-            'seed': self._seed(name),
-        }
 
     def _book_cutout(self, label: str) -> None:
         report = self.ctx.child.outputs.report
@@ -381,4 +321,4 @@ class HierarchicalDistillationWorkChain(TaskSteps, WorkChain):
         self.out('potential', self.ctx.potential)
         self.out('teacher', self.ctx.teacher)
         self.out('blocks', self.ctx.blocks)
-        self.out('summary', summarise_loop(**self.ctx.records))
+        self.out('summary', call_once(self, 'summarise', summarise_loop, **self.ctx.records))
