@@ -1,0 +1,168 @@
+"""Fit the student: new datasets become blocks, blocks are solved together, and the potential is written for LAMMPS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..science.ace import AcePotential, build_potential
+from ..science.ace.active_set import TooFewEnvironments
+from ..science.ace.blocks import FitBlock, make_fit_block
+from ..science.ace.fit import FitResult, fit_reference_energies, solve_blocks
+from ..science.ace.quality import grade_quantiles, nearest_distances, prediction_errors, short_range_report
+from ..science.ace.weights import RowWeights
+from ..science.baseline import PairBaseline, dimer_curves, fit_baseline
+from ..science.config import FitConfig
+from ..science.frames import Frames
+from .base import Progress, Task, TaskFailure
+from .inputs import check_elements, read_frames
+
+
+class AceFitTask(Task):
+    """Inputs of a fit.
+
+    datasets: name -> frames to learn (each becomes a block); blocks: name -> block of an earlier fit; potential:
+    folder of that fit, whose basis, baseline and reference energies stay frozen; factors: name -> weight of a source
+    (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); dimers: labelled two-atom frames for the baseline;
+    held_out: labelled frames that are only tested; seed is recorded (nothing here is random).
+    """
+
+    elements: tuple[str, ...] = Field(min_length=1)
+    datasets: dict[str, str] = {}
+    blocks: dict[str, str] = {}
+    potential: str | None = None
+    fit: FitConfig = FitConfig()
+    baseline: Literal['LJ', 'ZBL'] = 'LJ'
+    factors: dict[str, float] = {}
+    dimers: str | None = None
+    held_out: str | None = None
+    seed: int = 0
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Write potential, active set, baseline and new blocks; return the metrics."""
+        sources = self._read_sources()
+        history = self._read_history()
+        potential, baseline = self._frozen(list(sources.values()))
+        try:
+            new = [self._make_block(name, frames, potential, baseline, progress) for name, frames in sources.items()]
+            fitted = self._solve([*history, *new], potential, progress)
+        except TooFewEnvironments as error:
+            raise TaskFailure('TOO_FEW_ENVIRONMENTS', str(error)) from error
+        except ValueError as error:
+            raise TaskFailure('INVALID_INPUT', str(error)) from error
+        for block in new:
+            block.save(f'block_{block.name}.npz')
+        write_student(fitted, baseline)
+        return self._metrics(fitted, baseline, sources, progress)
+
+    def _read_sources(self) -> dict[str, Frames]:
+        sources = {name: read_frames(path) for name, path in self.datasets.items()}
+        for name, frames in sources.items():
+            check_elements(frames, self.elements, f'dataset {name!r}')
+        shared = sorted(set(sources) & set(self.blocks))
+        if shared:
+            raise TaskFailure('INVALID_INPUT', f'{shared} are names of both datasets and blocks: a source counts once')
+        if not sources and not self.blocks:
+            raise TaskFailure('NOTHING_LEFT', 'neither datasets nor blocks are given, expected at least one source')
+        if self.blocks and self.potential is None:
+            raise TaskFailure('INVALID_INPUT', 'blocks need the potential they were made with: give its folder')
+        return sources
+
+    def _read_history(self) -> list[FitBlock]:
+        try:
+            blocks = {name: FitBlock.load(path) for name, path in self.blocks.items()}
+        except ValueError as error:
+            raise TaskFailure('UNREADABLE_FILE', str(error)) from error
+        differing = {name: block.name for name, block in blocks.items() if name != block.name}
+        if differing:
+            raise TaskFailure('INVALID_INPUT', f'blocks are given under other names than their own: {differing}')
+        return list(blocks.values())
+
+    def _frozen(self, sources: list[Frames]) -> tuple[AcePotential, PairBaseline]:
+        """Return basis with first reference energies, and baseline: those of the folder, or new ones."""
+        if self.potential is not None:
+            folder = Path(self.potential)
+            try:
+                potential = AcePotential.read(folder / 'potential.yaml')
+                baseline = PairBaseline.from_json(folder / 'baseline.json')
+            except (OSError, ValueError) as error:
+                raise TaskFailure('UNREADABLE_FILE', f'{folder}: {error}') from error
+            if set(potential.elements) != set(self.elements):
+                found, wanted = ', '.join(potential.elements), ', '.join(self.elements)
+                raise TaskFailure('UNKNOWN_ELEMENT', f'the frozen potential has {found}, expected {wanted}')
+            return potential, baseline
+        curves = dimer_curves(read_frames(self.dimers)) if self.dimers is not None else None
+        baseline = fit_baseline(self.elements, self.baseline, curves)
+        distances = np.concatenate([nearest_distances(frames) for frames in sources])
+        bond_length = float(np.median(distances)) if len(distances) else None
+        potential = build_potential(self.elements, self.fit, bond_length=bond_length)
+        first_guess = fit_reference_energies(sources, potential.elements, baseline)
+        return potential.with_reference_energies(first_guess), baseline
+
+    def _make_block(
+        self, name: str, frames: Frames, potential: AcePotential, baseline: PairBaseline, progress: Progress
+    ) -> FitBlock:
+        stage, total = f'rows of {name}', len(frames)
+
+        def report(done: int) -> None:
+            if done == total or done % max(1, total // 50) == 0:
+                progress.report(stage, done, total)
+
+        weights = RowWeights.from_config(self.fit)
+        return make_fit_block(frames, potential, name=name, baseline=baseline, weights=weights, on_frame=report)
+
+    def _solve(self, blocks: list[FitBlock], potential: AcePotential, progress: Progress) -> FitResult:
+        progress.report('solve', 0, 1)
+        theory = {block.name: self.fit.weight_dft if block.theory == 'dft' else 1.0 for block in blocks}
+        factors = {name: self.factors.get(name, 1.0) * weight for name, weight in theory.items()}
+        fitted = solve_blocks(
+            blocks,
+            potential,
+            factors=factors,
+            ridge=self.fit.ridge,
+            ridge_floor=self.fit.ridge_floor,
+            fit_reference=self.potential is None,
+        )
+        progress.report('solve', 1, 1, ridge=fitted.ridge, sources=fitted.metrics['sources'])
+        return fitted
+
+    def _metrics(
+        self, fitted: FitResult, baseline: PairBaseline, sources: dict[str, Frames], progress: Progress
+    ) -> dict[str, Any]:
+        metrics: dict[str, Any] = {
+            **fitted.metrics,
+            'elements': list(fitted.potential.elements),
+            'cutoff': fitted.potential.cutoff,
+            'reference_energies': fitted.potential.reference_energies,
+            'baseline': {key: {'form': term.form, 'note': term.note} for key, term in baseline.pairs.items()},
+            'short_range': short_range_report(fitted.potential, baseline),
+            'seed': self.seed,
+        }
+        for name, frames in sources.items():
+            if name in metrics['sources']:
+                grades = grade_quantiles(frames, fitted.potential, fitted.active_set)
+                metrics['sources'][name]['gamma_quantiles'] = grades
+                progress.report(f'grades of {name}', 1, 1, **grades)
+        if self.held_out is not None:
+            held_out = read_frames(self.held_out)
+            check_elements(held_out, self.elements, 'held_out')
+            errors = prediction_errors(held_out, fitted.potential, baseline)
+            grades = grade_quantiles(held_out, fitted.potential, fitted.active_set)
+            metrics['held_out'] = {**errors, 'n_frames': len(held_out), 'gamma_quantiles': grades}
+            progress.report('held out', 1, 1, **errors)
+        return metrics
+
+
+def write_student(fitted: FitResult, baseline: PairBaseline) -> None:
+    """Write the five files of a potential into the current folder."""
+    fitted.potential.write_yaml('potential.yaml')
+    fitted.potential.write_yace('potential.yace')
+    fitted.active_set.write('potential.asi')
+    Path('baseline.json').write_text(baseline.to_json())
+    baseline.write_lammps_table('baseline.table')
+
+
+TASK = AceFitTask
