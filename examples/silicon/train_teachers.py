@@ -267,7 +267,7 @@ def train(work: Path, member: int, epochs: int) -> Path:
         'num_interactions': 2,
         'max_ell': 2,
         'correlation': 2,
-        'r_max': 4.7,
+        'r_max': 4.3,
         'num_radial_basis': 8,
         'radial_MLP': '[16,16]',
         'MLP_irreps': '8x0e',

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import FinetuneConfig
-from ..frames import HAS_FORCES, SHELL_CAP, SHELL_CORE, SHELL_FROZEN, SHELL_NONE, Frames
+from ..frames import HAS_FORCES, SHELL_BUFFER, SHELL_CORE, SHELL_ENVIRONMENT, SHELL_FROZEN, SHELL_NONE, Frames
 from .committee import check_elements, load_module
 from .graphs import make_batch, split_batches
 
 BATCH_ATOMS = 128
-# which shells a force is learnt on; atoms of frames that were not cut out have no shell and always count
-SHELLS = {'core': (SHELL_NONE, SHELL_CORE), 'frozen': (SHELL_NONE, SHELL_CORE, SHELL_FROZEN)}
+# which shells beyond the core a force is learnt on
+FURTHER_SHELLS = {'core': (), 'frozen': (SHELL_FROZEN,), 'all': (SHELL_FROZEN, SHELL_BUFFER, SHELL_ENVIRONMENT)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +31,17 @@ class _Batch:
 
 
 def training_weights(frames: Frames, forces_on: str) -> NDArray[np.float64]:
-    """Return (M,) the weight of each atom's force row: ``force_weight`` on the chosen shells, else 0.
+    """Return (M,) the weight of each atom's force row.
 
-    forces_on: 'core', 'frozen' (core and frozen) or 'all' (every atom but caps). Atoms of frames without
-    force labels weigh nothing. Raise ``ValueError`` when no row is left, a weight is negative or not finite, or a
-    weighted force is not finite.
+    Core atoms and atoms of frames that were not cut out weigh ``force_weight``. forces_on: 'core' stops there; 'frozen'
+    adds the frozen shell, 'all' every atom but caps, at weight 1 (their ``force_weight`` is 0 because the *student*
+    must not learn them). Atoms of frames without force labels weigh nothing. Raise ``ValueError`` when no row is left,
+    a weight is negative or not finite, or a weighted force is not finite.
     """
-    chosen = frames.shell != SHELL_CAP if forces_on == 'all' else np.isin(frames.shell, SHELLS[forces_on])
     labelled = (frames.label_mask & HAS_FORCES) > 0
-    weights = np.where(chosen & labelled[frames.frame_of_atom()], frames.force_weight, 0.0)
+    inner = np.isin(frames.shell, (SHELL_NONE, SHELL_CORE))
+    weights = np.where(inner, frames.force_weight, np.isin(frames.shell, FURTHER_SHELLS[forces_on]))
+    weights = np.where(labelled[frames.frame_of_atom()], weights, 0.0)
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError('force_weight must be finite and not negative in every frame to train on')
     if not (weights > 0).any():
