@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, combinations_with_replacement, groupby, product
+from itertools import chain, combinations, product
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
@@ -83,32 +83,60 @@ def select_functions(
     equal share, and within it come first a small Σ(n + l + 1) over the factors, then a low rank, then the order of
     the projections.
     """
-    blocks: dict[tuple[int, ...], list[BasisFunction]] = {}
-    for rank, (n_max, l_max) in enumerate(zip(n_by_order, l_by_order, strict=True), start=1):
-        for function in _functions_of_rank(n_elements, rank, n_max, l_max):
-            blocks.setdefault(tuple(sorted({*function.mus} - {centre})), []).append(function)
+    others = [element for element in range(n_elements) if element != centre]
+    sizes = range(min(len(others), len(n_by_order)) + 1)
+    blocks: dict[tuple[int, ...], list[BasisFunction]] = {
+        block: [] for size in sizes for block in combinations(others, size)
+    }
     share = max(count // len(blocks), 1)
-    chosen = [
-        function
-        for members in blocks.values()
-        for function in sorted(members, key=lambda f: (sum(f.ns) + sum(f.ls) + len(f.ns), f.order_key))[:share]
-    ]
-    return tuple(sorted(chosen, key=lambda f: f.order_key))
+    largest = [rank * (n + ell + 1) for rank, (n, ell) in enumerate(zip(n_by_order, l_by_order, strict=True), start=1)]
+    for level in range(2, max(largest) + 1):
+        if all(len(members) >= share for members in blocks.values()):
+            break
+        found = (
+            BasisFunction(mus, ns, ls, lint)
+            for mus, ns, ls in _products_of_level(level, n_elements, n_by_order, l_by_order)
+            if len(blocks[_block(mus, centre)]) < share
+            for lint in independent_couplings(_pattern(mus, ns), ls)
+        )
+        for function in sorted(found, key=lambda f: f.order_key):
+            members = blocks[_block(function.mus, centre)]
+            if len(members) < share:
+                members.append(function)
+    return tuple(sorted(chain.from_iterable(blocks.values()), key=lambda f: f.order_key))
 
 
-def _functions_of_rank(n_elements: int, rank: int, n_max: int, l_max: int) -> Iterator[BasisFunction]:
-    """Yield every independent function of one rank: factors in order of (μ, n, l), l sorted where μ and n agree."""
-    labels = list(product(range(n_elements), range(1, n_max + 1)))
-    for chosen in combinations_with_replacement(labels, rank):
-        groups = [len(list(members)) for _, members in groupby(chosen)]
-        sorted_ls = (combinations_with_replacement(range(l_max + 1), size) for size in groups)
-        for parts in product(*sorted_ls):
-            ls = tuple(chain.from_iterable(parts))
-            for lint in independent_couplings(_pattern(chosen), ls):
-                yield BasisFunction(tuple(mu for mu, _ in chosen), tuple(n for _, n in chosen), ls, lint)
+def _block(mus: tuple[int, ...], centre: int) -> tuple[int, ...]:
+    """Return the species of the neighbours other than the centre's."""
+    return tuple(sorted({*mus} - {centre}))
 
 
-def _pattern(labels: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the labels numbered by first appearance, so that couplings of alike factors are computed once."""
+def _products_of_level(
+    level: int, n_elements: int, n_by_order: Sequence[int], l_by_order: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    """Yield the μ, n, l of all products with Σ(n + l + 1) = ``level``: factors sorted by (μ, n, l)."""
+    for rank, (n_max, l_max) in enumerate(zip(n_by_order, l_by_order, strict=True), start=1):
+        factors = list(product(range(n_elements), range(1, n_max + 1), range(l_max + 1)))
+        for chosen in _factor_sets(factors, 0, rank, level):
+            mus, ns, ls = zip(*chosen, strict=True)
+            yield mus, ns, ls
+
+
+def _factor_sets(
+    factors: Sequence[tuple[int, int, int]], start: int, rank: int, level: int
+) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    """Yield the multisets of ``rank`` factors (μ, n, l), in order, whose n + l + 1 sum to ``level``."""
+    for index in range(start, len(factors)):
+        rest = level - sum(factors[index][1:]) - 1
+        if rank == 1 and rest == 0:
+            yield (factors[index],)
+        elif rank > 1 and rest >= 2 * (rank - 1):
+            for others in _factor_sets(factors, index, rank - 1, rest):
+                yield (factors[index], *others)
+
+
+def _pattern(mus: tuple[int, ...], ns: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the labels (μ, n) numbered by first appearance, so that couplings of like factors are computed once."""
+    labels = list(zip(mus, ns, strict=True))
     numbers = {label: i for i, label in enumerate(dict.fromkeys(labels))}
     return tuple((numbers[label],) for label in labels)

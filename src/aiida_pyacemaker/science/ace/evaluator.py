@@ -157,13 +157,12 @@ def evaluate_neighbours(
     reference = np.array([potential.reference_energies[element] for element in potential.elements])
     for index, element in enumerate(plan.elements):
         centres = np.flatnonzero(species[:n_centres] == index)
-        coefficients = _term_coefficients(potential, index)
         evaluate_centres(
             centres,
             neighbours,
             basis,
             _element_arguments(element),
-            coefficients,
+            potential.term_coefficients[index],
             layout,
             scratch,
             (energies, forces, virial, projections),
@@ -174,15 +173,6 @@ def evaluate_neighbours(
         virial=_voigt(virial),
         projections=projections if with_projections else None,
     )
-
-
-def _term_coefficients(potential: AcePotential, index: int) -> tuple[Array, Any]:
-    """Return the coefficients of rank one and of the real products of one element."""
-    element, starts = potential.plan.elements[index], potential.plan.offsets
-    own = potential.coefficients[starts[index] : starts[index + 1]]
-    n_one = len(element.rank_one)
-    spread = np.repeat(own[n_one:], np.diff(element.first)) * element.weights
-    return own[:n_one], np.bincount(element.term_of, weights=spread, minlength=len(element.terms))
 
 
 def neighbours_of(atoms: Atoms, cutoff: float) -> tuple[Any, Any, Any]:

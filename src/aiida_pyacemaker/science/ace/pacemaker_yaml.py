@@ -32,7 +32,12 @@ def read_yaml(path: Path) -> AcePotential:
         names: tuple[str, ...] = (a,) if a == b else (a, b)
         if names not in blocks:
             raise ValueError(f'{path}: found no species block `{a} {b}`, expected one for every ordered element pair.')
-        bonds[index[a], index[b]] = _read_bond(blocks[names], f'{path}: block {" ".join(names)}')
+        bonds[index[a], index[b]] = bond = _read_bond(blocks[names], f'{path}: block {" ".join(names)}')
+        mirror = bonds.get((index[b], index[a]), bond)
+        if not np.array_equal(mirror.coefficients, bond.coefficients):
+            raise ValueError(
+                f'{path}: found radcoefficients of `{a} {b}` and `{b} {a}` that differ, expected equal ones.'
+            )
     collected: list[dict[BasisFunction, float]] = [{} for _ in elements]
     for names, block in blocks.items():
         for entry in block.get('nbody') or []:

@@ -87,23 +87,30 @@ def _choose_pairs(terms: list[tuple[int, ...]], n_slots: int) -> tuple[list[tupl
     a basis is always the same.
     """
     work = [list(term) for term in terms]
+    users: dict[tuple[int, int], set[int]] = {}
+    for t, term in enumerate(work):
+        for pair in _pairs(term):
+            users.setdefault(pair, set()).add(t)
     nodes: list[tuple[int, int]] = []
-    while True:
-        counts: dict[tuple[int, int], int] = {}
-        for term in work:
-            if len(term) > 2:
-                for pair in set(combinations(sorted(term), 2)):
-                    counts[pair] = counts.get(pair, 0) + 1
-        if not counts:
-            return nodes, [(term[0], term[1]) for term in work]
-        pair = min(counts, key=lambda key: (-counts[key], key))
+    while users:
+        best = min(users, key=lambda pair: (-len(users[pair]), pair))
         new = n_slots + len(nodes)
-        nodes.append(pair)
-        for term in work:
-            if len(term) > 2 and term.count(pair[0]) >= 1 + (pair[0] == pair[1]) and pair[1] in term:
-                term.remove(pair[0])
-                term.remove(pair[1])
-                term.append(new)
+        nodes.append(best)
+        for t in sorted(users[best]):
+            for pair in _pairs(work[t]):
+                users[pair].discard(t)
+            work[t].remove(best[0])
+            work[t].remove(best[1])
+            work[t].append(new)
+            for pair in _pairs(work[t]):
+                users.setdefault(pair, set()).add(t)
+        users = {pair: members for pair, members in users.items() if members}
+    return nodes, [(term[0], term[1]) for term in work]
+
+
+def _pairs(term: list[int]) -> set[tuple[int, int]]:
+    """Return the pairs of factors that may still be multiplied first."""
+    return set(combinations(sorted(term), 2)) if len(term) > 2 else set()
 
 
 def _element_slots(functions: tuple[BasisFunction, ...]) -> list[Slot]:
@@ -211,3 +218,11 @@ class _Key:
 def compile_plan(potential: AcePotential) -> Plan:
     """Return the plan of a potential's basis; potentials with one frozen basis share it."""
     return _compile(_Key(potential))
+
+
+def term_coefficients(element: ElementPlan, coefficients: Array) -> tuple[Array, Array]:
+    """Return the coefficients of rank one, (F1,), and of every real product, (T,), of one centre element."""
+    n_one = len(element.rank_one)
+    spread = np.repeat(coefficients[n_one:], np.diff(element.first)) * element.weights
+    products = np.bincount(element.term_of, weights=spread, minlength=len(element.terms)).astype(float)
+    return np.ascontiguousarray(coefficients[:n_one]), products

@@ -90,6 +90,14 @@ class AcePotential:
 
         return compile_plan(self)
 
+    @cached_property
+    def term_coefficients(self) -> tuple[tuple[Array, Array], ...]:
+        """Coefficients the kernels run on, per element: those of rank one, and of every real product."""
+        from .plan import term_coefficients
+
+        parts = np.split(self.coefficients, self.plan.offsets[1:-1])
+        return tuple(term_coefficients(*pair) for pair in zip(self.plan.elements, parts, strict=True))
+
     def with_coefficients(self, coefficients: Array) -> AcePotential:
         """Return the same basis with other coefficients, (P,) eV."""
         return self._sharing_plan(coefficients=np.asarray(coefficients, dtype=float))
