@@ -117,7 +117,7 @@ class ScriptRunner:
 
     def _expand(self, text: str) -> str:
         """Return ``text`` with ``${name}`` replaced, where LAMMPS knows the name (only used for lines we serve)."""
-        if PACE_STYLE not in text:
+        if PACE_STYLE not in text and not text.lstrip().startswith('pair_coeff'):
             return text
         return re.sub(r'\$\{(\w+)\}', lambda match: str(self.lmp.extract_variable(match[1])), text)
 

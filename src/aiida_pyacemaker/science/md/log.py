@@ -18,7 +18,14 @@ _SOFT = re.compile(r'^SOFT_START until (\d+)', re.MULTILINE)
 _LOOP = re.compile(r'^Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms', re.MULTILINE)
 # texts of ERROR lines -> the outcome they mean
 _LOST = ('Lost atoms', 'Bond atoms', 'missing on proc')
-_NON_FINITE = ('Non-numeric', 'simulation unstable', 'Energy was not', 'nan')
+_NON_FINITE = (
+    'Non-numeric',
+    'simulation unstable',
+    'Out of range atoms',
+    'Pair distance < table inner cutoff',
+    'box size << cutoff',
+    'Domain too large for neighbor bins',
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +103,8 @@ def read_thermo(text: str) -> dict[str, NDArray[np.float64]]:
                 rows[int(words[0])] = [float(word) for word in words]
             except ValueError:
                 continue
-    table = np.array([rows[step] for step in sorted(rows)]).reshape(len(rows), -1)
-    return {name: table[:, column] for column, name in enumerate(names)} if len(rows) else {}
+    table = np.array([rows[step] for step in sorted(rows)]).reshape(len(rows), len(names))
+    return {name: table[:, column] for column, name in enumerate(names)}
 
 
 def read_checks(text: str) -> dict[str, NDArray[np.float64]]:

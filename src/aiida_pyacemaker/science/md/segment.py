@@ -106,7 +106,7 @@ def _first_step(folder: Path, log: LogRecord) -> int | None:
         return read_dump(folder / FIRST_DUMP)[0].step
     except (OSError, ValueError):
         steps = log.thermo.get('Step')
-        return None if steps is None else int(steps[0])
+        return None if steps is None or not len(steps) else int(steps[0])
 
 
 def _excursion_start(checks: Columns) -> int | None:

@@ -1,0 +1,171 @@
+"""One segment as a process: the real program, real files, every ending."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import run_get_node
+from aiida.plugins import CalculationFactory, ParserFactory
+from ase.build import bulk
+
+from aiida_pyacemaker.data.ace_potential import AcePotentialData
+from aiida_pyacemaker.data.dataset import AtomicDatasetData
+
+FIXTURES = Path(__file__).parents[1] / 'fixtures'
+LammpsCalculation = CalculationFactory('pyacemaker.lammps')
+
+
+@pytest.fixture
+def potential():
+    return AcePotentialData.from_folder(FIXTURES / 'md').store()
+
+
+@pytest.fixture
+def structure():
+    return AtomicDatasetData.from_atoms(bulk('Cu', cubic=True, a=3.6) * (2, 2, 2)).store()
+
+
+@pytest.fixture
+def inputs(lammps_code, potential, structure, serial_options):
+    return {
+        'code': lammps_code,
+        'potential': potential,
+        'structure': structure,
+        'md': orm.Dict({'n_steps': 40, 'restart_every': 20, 'dump_every': 20, 'ring_size': 3}),
+        'thresholds': orm.Dict({}),
+        'seed': orm.Int(3),
+        'metadata': {'options': serial_options},
+    }
+
+
+def test_a_segment_reaches_its_goal_and_the_next_goes_on(inputs):
+    outputs, node = run_get_node(LammpsCalculation, inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['outcome'].value == 'goal'
+    summary = outputs['summary'].get_dict()
+    assert (summary['first_step'], summary['last_step'], summary['goal_step']) == (0, 40, 40)
+    frames = outputs['frames'].get_frames()
+    assert summary['frame_steps'] == [0, 20, 30, 40]
+    assert np.isfinite(frames.gamma).all()
+    assert outputs['gamma'].get_array('step').tolist() == [0, 10, 20, 30, 40]
+    assert outputs['gamma'].get_array('max_gamma')[-1] == pytest.approx(frames.gamma[frames.span(3)].max())
+    assert outputs['thermo'].get_array('total_energy_eV').shape == (5,)
+    assert outputs['restart_previous'].filename == 'previous.restart'
+    retrieved = outputs['retrieved'].base.repository.list_object_names()
+    assert sorted(retrieved) == ['_scheduler-stderr.txt', '_scheduler-stdout.txt', 'gamma.log', 'log.lammps', 'screen.out']
+    assert 'in.lmp' in node.base.repository.list_object_names()
+    assert 'potential.asi' not in node.base.repository.list_object_names()
+
+    again = {key: value for key, value in inputs.items() if key != 'structure'}
+    again |= {'restart': outputs['restart'], 'soft_start': orm.Bool(True)}
+    again['md'] = orm.Dict({**inputs['md'].get_dict(), 'n_steps': 65, 'soft_start_steps': 10})
+    resumed, node = run_get_node(LammpsCalculation, again)
+    assert node.is_finished_ok, node.exit_message
+    for name in ('positions', 'velocities', 'cell', 'step'):
+        before, after = outputs['boundary'].get_array(f'last_{name}'), resumed['boundary'].get_array(f'first_{name}')
+        assert np.array_equal(before, after), name
+    assert resumed['summary']['soft_start_until'] == 50
+    assert np.isnan(resumed['frames'].get_frames().gamma[-32:]).all()
+
+
+def test_a_halt_is_an_outcome_not_a_failure(inputs):
+    rule = {'threshold_add_train': 1e-4, 'threshold_call_dft': 1e-3, 'threshold_danger': 1e6}
+    inputs['thresholds'] = orm.Dict(rule)
+    outputs, node = run_get_node(LammpsCalculation, inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['outcome'].value == 'halted'
+    assert outputs['summary']['halts'] == {'call': {'step': 30, 'value': 1.0}}
+    assert outputs['summary']['learning_row'] == 0
+    outputs, node = run_get_node(LammpsCalculation, {**inputs, 'thresholds': orm.Dict({**rule, 'threshold_danger': 1e-2})})
+    assert outputs['outcome'].value == 'danger'
+    assert outputs['summary']['last_step'] == 10
+
+
+def test_wrong_inputs_are_refused_before_anything_runs(inputs, structure):
+    cases = {
+        'expected exactly one': {'structure': None},
+        'no multiple of': {'md': orm.Dict({'dump_every': 15})},
+        'md.ensemble': {'md': orm.Dict({'ensemble': 'npt'})},
+        'structure: the potential': {'structure': AtomicDatasetData.from_atoms(bulk('Si')).store()},
+        'expected 1': {'structure': AtomicDatasetData.from_atoms(bulk('Cu'), bulk('Cu')).store()},
+    }
+    for message, change in cases.items():
+        changed = {key: value for key, value in {**inputs, **change}.items() if value is not None}
+        with pytest.raises(ValueError, match=message):
+            run_get_node(LammpsCalculation, changed)
+
+
+def test_a_file_that_is_no_restart_is_refused_by_lammps(inputs):
+    del inputs['structure']
+    inputs['restart'] = orm.SinglefileData(io.BytesIO(b'not a restart file'), filename='x').store()
+    _, node = run_get_node(LammpsCalculation, inputs)
+    assert node.exit_status == 310
+    assert 'restart' in node.exit_message
+
+
+@pytest.fixture
+def parse_folder(inputs, tmp_path):
+    """Parse files as if LAMMPS had left them; return (outputs, exit code)."""
+
+    def parse(log, **files):
+        node = orm.CalcJobNode(computer=inputs['code'].computer, process_type='aiida.calculations:pyacemaker.lammps')
+        for key, value in inputs['metadata']['options'].items():
+            node.set_option(key, value)
+        node.set_option('output_filename', 'screen.out')
+        for key in ('potential', 'structure', 'md', 'thresholds', 'seed'):
+            node.base.links.add_incoming(inputs[key].store(), LinkType.INPUT_CALC, key)
+        node.store()
+        retrieved = orm.FolderData()
+        if log is not None:
+            retrieved.base.repository.put_object_from_bytes(log.encode(), 'log.lammps')
+            retrieved.base.repository.put_object_from_bytes(b'0 1.5 0 0 0\n10 9.5 3 2 0\n', 'gamma.log')
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
+        retrieved.store()
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        parser = ParserFactory('pyacemaker.lammps')(node)
+        code = parser.parse(retrieved_temporary_folder=str(tmp_path))
+        assert set(parser.outputs) <= set(LammpsCalculation.spec().outputs)
+        return parser.outputs, code
+
+    return parse
+
+
+def read_fixture(name):
+    return (FIXTURES / 'lammps' / name).read_text()
+
+
+def test_a_killed_run_keeps_what_it_left(parse_folder):
+    dump = (FIXTURES / 'lammps' / 'halt.dump').read_bytes()
+    state = dump.replace(b'x y z f_gam', b'x y z f_gam')
+    restart = (FIXTURES / 'lammps' / 'final.restart').read_bytes()
+    outputs, code = parse_folder(read_fixture('log.kill'), **{'ring.20.dump': state, 'restart.a': restart})
+    assert code.status == 400
+    assert 'outcome' not in outputs
+    assert len(outputs['frames']) == len(outputs['summary']['frame_steps'])
+    assert outputs['thermo'].get_array('step')[-1] == 200
+    assert outputs['gamma'].get_array('n_over_call').tolist() == [0, 2]
+    assert 'restart' not in outputs
+
+
+def test_lost_atoms_have_an_exit_code_and_an_outcome(parse_folder):
+    outputs, code = parse_folder(read_fixture('log.lost'))
+    assert code.status == 410
+    assert 'original 365 current 279' in code.message
+    assert outputs['outcome'].value == 'lost_atoms'
+
+
+def test_nothing_and_half_of_it_have_exit_codes_of_their_own(parse_folder):
+    assert parse_folder(None)[1].status == 302
+    assert parse_folder(read_fixture('log.md'))[1].status == 303
+    assert parse_folder('LAMMPS\nERROR: Unknown pair style {x}\n')[1].status == 310
+
+
+def test_numbers_that_are_not_finite_have_an_exit_code(parse_folder):
+    log = 'LAMMPS\n   Step Temp PotEng\n  0 300 -5.0\nERROR: Non-numeric positions - simulation unstable (x.cpp:1)\n'
+    outputs, code = parse_folder(log)
+    assert code.status == 411
+    assert outputs['outcome'].value == 'non_finite'

@@ -1,0 +1,165 @@
+"""A run of segments is one trajectory: splices lose no bit, replays repeat every bit, ramps go on."""
+
+import filecmp
+import shutil
+
+import numpy as np
+import pytest
+from stand_in import LennardJones, Table, copper, run_segment
+
+from aiida_pyacemaker.science.config import ActiveLearningThresholds, MdConfig
+from aiida_pyacemaker.science.md import (
+    Segment,
+    read_checks,
+    read_dump,
+    read_restart_step,
+    read_segment,
+    write_script,
+    write_structure,
+)
+from aiida_pyacemaker.science.md.student import load_student
+
+
+def record_of(folder, log, md=None, rule=None):
+    md = MdConfig(**{'n_steps': 100, 'dump_every': 10, 'timestep_ps': 0.002, **(md or {})})
+    rule = ActiveLearningThresholds(**(rule or {}))
+    checks = read_checks((folder / 'gamma.log').read_text())
+    return read_segment(folder, log, checks, elements=['Cu'], md=md, thresholds=rule), checks
+
+
+def resume(folder, old, load=load_student, **options):
+    folder.mkdir()
+    shutil.copy(old / 'final.restart', folder / 'start.restart')
+    return run_segment(folder, load, **options)
+
+
+@pytest.mark.parametrize('ensemble', ['nve', 'nvt', 'langevin'])
+def test_a_segment_begins_on_the_last_bits_of_the_one_before(tmp_path, ensemble):
+    md = {'ensemble': ensemble, 'temperature_start_K': 500, 'temperature_end_K': 900}
+    run_segment(tmp_path / 'a', load_student, md={**md, 'n_steps': 45})
+    status, log = resume(tmp_path / 'b', tmp_path / 'a', md=md)
+    assert status == 0, log.error
+    last, first = read_dump(tmp_path / 'a' / 'last.dump')[0], read_dump(tmp_path / 'b' / 'first.dump')[0]
+    assert last.step == first.step == 45
+    assert np.array_equal(last.cell, first.cell)
+    for name in ('id', 'type', 'x', 'y', 'z', 'vx', 'vy', 'vz'):
+        assert np.array_equal(last.columns[name], first.columns[name])
+
+
+@pytest.mark.parametrize(('ensemble', 'soft_start'), [('nvt', False), ('langevin', True)])
+def test_a_replayed_segment_gives_the_same_bits(tmp_path, ensemble, soft_start):
+    md = {'ensemble': ensemble, 'soft_start_steps': 20}
+    run_segment(tmp_path / 'a', load_student, md={**md, 'n_steps': 30})
+    for name in ('b', 'c'):
+        resume(tmp_path / name, tmp_path / 'a', md=md, soft_start=soft_start)
+    for name in ('last.dump', 'gamma.log', 'ring.100.dump', 'final.restart'):
+        assert filecmp.cmp(tmp_path / 'b' / name, tmp_path / 'c' / name, shallow=False), name
+    other = resume(tmp_path / 'd', tmp_path / 'a', md=md, soft_start=soft_start, seed=2)
+    same = filecmp.cmp(tmp_path / 'b' / 'last.dump', tmp_path / 'd' / 'last.dump', shallow=False)
+    assert other[0] == 0
+    assert same == (ensemble == 'nvt')  # a resumed Nosé-Hoover run draws no random number
+
+
+def test_a_resumed_nose_hoover_run_is_the_uninterrupted_one(tmp_path):
+    """The thermostat's state is in the restart file, and the temperature ramp is that of the whole run."""
+    md = {'ensemble': 'nvt', 'temperature_start_K': 300, 'temperature_end_K': 900}
+    _, whole = run_segment(tmp_path / 'whole', load_student, md=md)
+    run_segment(tmp_path / 'a', load_student, md={**md, 'n_steps': 50, 'temperature_end_K': 600})
+    _, log = resume(tmp_path / 'b', tmp_path / 'a', md=md)
+    assert log.thermo['Step'].tolist() == [50, 60, 70, 80, 90, 100]
+    # the end of a segment sums forces in another order: equal to round-off, which 50 steps enlarge
+    for name in ('Temp', 'PotEng', 'TotEng'):
+        assert log.thermo[name] == pytest.approx(whole.thermo[name][5:], rel=1e-9)
+
+
+def test_frames_are_in_time_order_with_the_grades_of_their_step(tmp_path):
+    md = {'n_steps': 95, 'dump_every': 40, 'ring_size': 3, 'restart_every': 30}
+    _, log = run_segment(tmp_path, load_student, md=md)
+    record, checks = record_of(tmp_path, log, md)
+    assert record.outcome == 'goal'
+    assert record.summary['frame_steps'] == [0, 40, 70, 80, 90, 95]
+    graded = record.frames.gamma.reshape(6, -1)
+    assert np.isnan(graded[-1]).all()
+    rows = np.searchsorted(checks['step'], [0, 40, 70, 80, 90])
+    assert graded[:-1].max(axis=1) == pytest.approx(checks['max_gamma'][rows], rel=1e-12)
+    cell = record.frames.cells[0].diagonal()
+    assert record.frames.positions.min() >= 0.0
+    assert (record.frames.positions < cell).all()
+    assert record.restart_previous == 'restart.a'
+    assert read_restart_step(tmp_path / 'restart.a') == 90
+    assert record.summary['end_is_physical']
+
+
+def test_a_halted_segment_names_its_excursion_and_the_restart_before_it(tmp_path):
+    quiet, over = [1.0, 0, 0, 0], [6.0, 0, 0, 0]
+    evaluator = Table([quiet, quiet, over, quiet, quiet, over, over, over])
+    from ase import Atoms
+
+    atoms = Atoms('Cu4', positions=np.eye(4, 3) * 4.0, cell=[8.0] * 3, pbc=True)
+    md = {'n_steps': 200, 'restart_every': 20, 'ensemble': 'nve', 'temperature_start_K': 1.0}
+    _, log = run_segment(tmp_path, lambda *_: evaluator, md=md, atoms=atoms)
+    record, _ = record_of(tmp_path, log, md)
+    summary = record.summary
+    assert (record.outcome, summary['last_step'], summary['excursion_start']) == ('halted', 70, 50)
+    assert summary['frame_steps'][summary['learning_row']] == 50
+    assert (record.restart_previous, summary['restart_previous_step']) == ('restart.b', 40)
+    assert (summary['n_checks'], summary['n_checks_over_call']) == (8, 4)
+    (tmp_path / 'restart.b').write_bytes((tmp_path / 'restart.b').read_bytes()[:500])
+    cut_off, _ = record_of(tmp_path, log, md)
+    assert cut_off.summary['restart_previous_step'] == 0
+
+
+def test_a_soft_start_is_damped_and_tagged(tmp_path):
+    md = {'ensemble': 'nvt', 'temperature_start_K': 600, 'temperature_end_K': 600}
+    run_segment(tmp_path / 'a', load_student, md={**md, 'n_steps': 30})
+    _, log = resume(tmp_path / 'b', tmp_path / 'a', md={**md, 'soft_start_steps': 40}, soft_start=True)
+    record, checks = record_of(tmp_path / 'b', log, md)
+    assert record.summary['soft_start_until'] == 70
+    assert record.summary['last_step'] == 100
+    assert checks['step'].tolist() == [30, 40, 50, 60, 70, 80, 90, 100]
+
+
+def test_atoms_that_fly_apart_are_lost_or_not_finite_but_reported(tmp_path):
+    class Kick(LennardJones):
+        def evaluate(self, elements, pairs, *, with_gamma):
+            energy, forces, virial, gamma = super().evaluate(elements, pairs, with_gamma=with_gamma)
+            return energy, forces + 1e9 * np.arange(len(elements))[:, None], virial, gamma
+
+    atoms = copper()
+    atoms.pbc = (True, True, False)
+    atoms.center(vacuum=5.0, axis=2)
+    md = {'n_steps': 50, 'ensemble': 'nve'}
+    status, log = run_segment(tmp_path, lambda *_: Kick(), md=md, atoms=atoms, pbc=(True, True, False))
+    assert status == 1
+    assert log.failure in ('lost_atoms', 'non_finite')
+    record, _ = record_of(tmp_path, log, md)
+    assert record.outcome == log.failure
+    assert record.restart_previous == 'begin.restart'
+
+
+def test_a_wall_limit_is_a_soft_end(tmp_path):
+    md = {'n_steps': 10_000_000, 'ensemble': 'nve', 'dump_every': 1000}
+    status, log = run_segment(tmp_path, load_student, md=md, wall_seconds=1.0)
+    assert (status, log.ending) == (0, 'walltime')
+    record, _ = record_of(tmp_path, log, md)
+    assert record.outcome == 'walltime'
+    assert 0 < record.summary['last_step'] == read_restart_step(tmp_path / 'final.restart')
+
+
+def test_faults_of_the_input_are_named(tmp_path):
+    with pytest.raises(ValueError, match='md.dump_every = 15 is no multiple of thresholds.check_every = 10'):
+        write_script(
+            Segment(
+                md=MdConfig(dump_every=15),
+                thresholds=ActiveLearningThresholds(),
+                elements=['Cu'],
+                pair_lines=[],
+                seed=1,
+            )
+        )
+    with pytest.raises(ValueError, match='structure holds Cu, the potential knows Si'):
+        write_structure(tmp_path / 'x', copper(), ['Si'])
+    flat = copper()
+    flat.cell[2] = 0.0
+    with pytest.raises(ValueError, match='expected three vectors'):
+        write_structure(tmp_path / 'x', flat, ['Cu'])
