@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -21,7 +21,7 @@ from ..science.cutout import (
     gather_epicentres,
 )
 from ..science.frames import SHELL_CORE, Frames
-from ..science.md.halting import choose_learning_frame
+from ..science.md.halting import choose_learning_frame, is_physical
 from ..science.student import load_student
 from ..science.teacher import load_teacher, teacher_calculator
 from .base import Progress, Task, TaskFailure
@@ -43,13 +43,13 @@ class CutoutTask(Task):
     n_epicentres: int = 1
     min_steps_apart: int = 1
     exclude: tuple[tuple[int, int], ...] = ()
-    dtype: str = 'float64'
+    dtype: Literal['float32', 'float64'] = 'float64'
     seed: int = 0
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Write ``label.npz`` and ``training.npz``, same row order; return epicentres, acceptance and rejections."""
         frames = self._read_frames()
-        learning_frame = choose_learning_frame(frames, list(self.steps), self.thresholds)
+        learning_frame = self._choose_frame(frames)
         rule = EpicentreRule(
             threshold_add=self.thresholds.threshold_add_train,
             count=self.n_epicentres,
@@ -74,6 +74,17 @@ class CutoutTask(Task):
             'epicentres': [{**asdict(epicentre), **cutout.report} for epicentre, cutout in accepted],
             'rejected': rejected,
         }
+
+    def _choose_frame(self, frames: Frames) -> int:
+        """Return the frame that the halt teaches, else the physical one of highest γ."""
+        chosen = choose_learning_frame(frames, list(self.steps), self.thresholds)
+        if chosen is not None:
+            return chosen
+        peaks = {row: np.nanmax(frames.gamma[frames.span(row)], initial=-1.0) for row in range(len(frames))}
+        physical = [row for row in peaks if peaks[row] >= 0 and is_physical(frames, row)]
+        if not physical:
+            raise TaskFailure('NOTHING_LEFT', 'frames: none of them is both physical and graded')
+        return max(physical, key=lambda row: (peaks[row], row))
 
     def _read_frames(self) -> Frames:
         try:

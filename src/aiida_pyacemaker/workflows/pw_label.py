@@ -48,7 +48,7 @@ class PwLabelWorkChain(PwBaseWorkChain):
     def climb_ladder(self, calculation: Any) -> ProcessHandlerReport:
         """Take the next measure of the ladder and start from scratch: the density of a failed SCF is no use."""
         parameters = self.ctx.inputs.parameters
-        self._restore_degauss(parameters)
+        restored = self._restore_degauss(parameters)
         rung = self.ctx.get('rung', 0)
         while rung < len(LADDER):
             changes = apply_rung(parameters, LADDER[rung])
@@ -61,9 +61,9 @@ class PwLabelWorkChain(PwBaseWorkChain):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_LADDER_EXHAUSTED.format(action=last))
         self.ctx.rung = rung
         if 'degauss' in LADDER[rung - 1].get('SYSTEM', {}):
-            self.ctx.degauss_asked = parameters['SYSTEM']['degauss'] - DEGAUSS_STEP
+            self.ctx.degauss_asked = round(parameters['SYSTEM']['degauss'] - DEGAUSS_STEP, 10)
         self.set_restart_type(RestartType.FROM_SCRATCH)
-        self.ctx.last_action = ', '.join(changes)
+        self.ctx.last_action = ', '.join([*restored, *changes])
         self.report_error_handled(calculation, f'{self.ctx.last_action}; from scratch')
         return ProcessHandlerReport(True)
 
@@ -71,21 +71,23 @@ class PwLabelWorkChain(PwBaseWorkChain):
     def converge_at_asked_degauss(self, calculation: Any) -> ProcessHandlerReport | None:
         """After success at a raised broadening, converge again at the original one from that density."""
         parameters = self.ctx.inputs.parameters
-        raised = parameters['SYSTEM'].get('degauss')
-        if not self._restore_degauss(parameters):
+        restored = self._restore_degauss(parameters)
+        if not restored:
             return None
         self.set_restart_type(RestartType.FROM_CHARGE_DENSITY, calculation.outputs.remote_folder)
-        self.ctx.last_action = f'degauss {raised} -> {parameters["SYSTEM"]["degauss"]}'
+        self.ctx.last_action = restored[0]
         self.report(f'Action taken: {self.ctx.last_action}, from the density of PwCalculation<{calculation.pk}>')
         return ProcessHandlerReport(True)
 
-    def _restore_degauss(self, parameters: dict[str, Any]) -> bool:
+    def _restore_degauss(self, parameters: dict[str, Any]) -> list[str]:
+        """Put a raised broadening back to what was asked for; return what changed."""
         asked = self.ctx.get('degauss_asked')
         if asked is None:
-            return False
+            return []
+        raised = parameters['SYSTEM']['degauss']
         parameters['SYSTEM']['degauss'] = asked
         self.ctx.degauss_asked = None
-        return True
+        return [f'degauss {raised} -> {asked}']
 
 
 def apply_rung(parameters: dict[str, Any], rung: dict[str, dict[str, Any]]) -> list[str]:

@@ -41,7 +41,7 @@ def close_boundary(members: set[int], protected: set[int], neighbours: Neighbour
     """Return ``members`` with a boundary that caps can close.
 
     1. A terminal atom (one bond) outside goes with its host. 2. While an atom has lost ``LONELY_CUTS`` bonds or more,
-    the outside atoms that bridge it to another member are added, as long as atoms and cut bonds together stay within
+    or lost some and holds on by a single one, the outside atoms that bridge it to another member are added, as long as atoms and cut bonds together stay within
     ``max_atoms``. 3. What is still that lonely is dropped, unless it is ``protected`` (core and first neighbours).
     """
     kept = set(members)
@@ -107,7 +107,13 @@ def leave_out_for_parity(caps: Caps, images: Images, neighbours: Neighbours) -> 
 
 
 def _lonely(members: set[int], neighbours: Neighbours) -> set[int]:
-    return {row for row in members if sum(int(other) not in members for other in neighbours[row]) >= LONELY_CUTS}
+    """Return members that lost ``LONELY_CUTS`` bonds, or that lost any and hold on by one bond at most."""
+    lonely = set()
+    for row in members:
+        cuts = sum(int(other) not in members for other in neighbours[row])
+        if cuts >= LONELY_CUTS or (cuts and len(neighbours[row]) - cuts <= 1):
+            lonely.add(row)
+    return lonely
 
 
 def _bridges(members: set[int], neighbours: Neighbours) -> set[int]:

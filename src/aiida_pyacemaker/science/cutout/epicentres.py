@@ -9,14 +9,13 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import get_distances
-from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
 from ..frames import Frames
+from ..md.halting import is_physical
 from .images import BOND_FACTOR
 
 MAX_CANDIDATES = 1000  # atoms of the highest γ that are clustered; a frame with more is far beyond one cutout
-UNPHYSICAL_RATIO = 0.75  # a pair closer than this times its covalent sum: the frame is beyond learning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,19 +83,44 @@ def gather_epicentres(
 ) -> list[Epicentre]:
     """Return up to ``rule.count`` epicentres, the learning frame first, then other frames as far as they are needed.
 
-    The other frames of the ring are asked only when ``count`` exceeds ``max_per_frame``: in the order of their highest
-    γ, if they are physical and far enough from every used frame. Fewer are returned when the ring holds no more.
+    Other frames of the ring are asked only when ``count`` exceeds ``max_per_frame``: in the order of their highest γ,
+    if they are graded, physical and far enough from every used frame. The distance between them starts at an even
+    spread over the ring and is halved until ``count`` are found or ``min_steps_apart`` is reached.
     """
-    peaks = [np.max(np.nan_to_num(frames.gamma[frames.span(row)], nan=np.inf)) for row in range(len(frames))]
-    others = sorted((row for row in range(len(frames)) if row != learning_frame), key=lambda row: (-peaks[row], row))
-    wanted = [learning_frame, *others] if rule.count > rule.max_per_frame else [learning_frame]
-    found: list[Epicentre] = []
+    candidates = [learning_frame]
+    if rule.count > rule.max_per_frame:
+        candidates += _other_frames(frames, learning_frame)
+    n_frames = -(-rule.count // rule.max_per_frame)
+    apart = max(rule.min_steps_apart, (max(steps) - min(steps)) // n_frames)
+    while True:
+        found = _take(frames, steps, _spread(candidates, steps, n_steps=apart), rule)
+        if len(found) >= rule.count or apart <= rule.min_steps_apart:
+            return found
+        apart = max(rule.min_steps_apart, apart // 2)
+
+
+def _other_frames(frames: Frames, learning_frame: int) -> list[int]:
+    """Return the graded, physical frames but one, highest γ first."""
+    peaks = {}
+    for row in range(len(frames)):
+        gamma = frames.gamma[frames.span(row)]
+        if row != learning_frame and not np.isnan(gamma).all() and is_physical(frames, row):
+            peaks[row] = float(np.max(np.nan_to_num(gamma, nan=np.inf)))
+    return sorted(peaks, key=lambda row: (-peaks[row], row))
+
+
+def _spread(candidates: Sequence[int], steps: Sequence[int], *, n_steps: int) -> list[int]:
+    """Return candidates in order without those closer than ``n_steps`` to one before."""
     used: list[int] = []
-    for row in wanted:
-        near = any(abs(steps[row] - steps[other]) < rule.min_steps_apart for other in used)
-        if len(found) >= rule.count or near or (used and not is_physical(frames.atoms(row))):
-            continue
-        used.append(row)
+    for row in candidates:
+        if all(abs(steps[row] - steps[other]) >= n_steps for other in used):
+            used.append(row)
+    return used
+
+
+def _take(frames: Frames, steps: Sequence[int], rows: Sequence[int], rule: EpicentreRule) -> list[Epicentre]:
+    found: list[Epicentre] = []
+    for row in rows:
         found += _of_frame(frames, row, int(steps[row]), rule, rule.count - len(found))
     return found
 
@@ -119,13 +143,3 @@ def _of_frame(frames: Frames, row: int, step: int, rule: EpicentreRule, missing:
 def core_separation(atoms: Atoms, core_radius: float) -> float:
     """Return the distance (Å) below which two epicentres would buy the same atoms: two cores, and at least a bond."""
     return max(2 * core_radius, 2 * BOND_FACTOR * float(covalent_radii[atoms.numbers].max()))
-
-
-def is_physical(atoms: Atoms) -> bool:
-    """Say whether all coordinates are finite and no pair is closer than ``UNPHYSICAL_RATIO`` times its covalent sum."""
-    if not np.isfinite(atoms.positions).all():
-        return False
-    limit = 2 * UNPHYSICAL_RATIO * float(covalent_radii[atoms.numbers].max())
-    first, second, length = neighbour_list('ijd', atoms, limit)
-    radii = covalent_radii[atoms.numbers]
-    return not bool(np.any(length < UNPHYSICAL_RATIO * (radii[first] + radii[second])))

@@ -1,0 +1,98 @@
+"""Training geometry, relaxation and acceptance with a real student and the shipped teachers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from aiida_pyacemaker.science.ace import build_potential, evaluate
+from aiida_pyacemaker.science.config import CutoutConfig, FitConfig
+from aiida_pyacemaker.science.cutout import RejectedCutoutError, Workbench, cut_out
+from aiida_pyacemaker.science.cutout.acceptance import check_label_geometry, check_training_geometry
+from aiida_pyacemaker.science.cutout.label_geometry import build_label_geometry
+from aiida_pyacemaker.science.cutout.training_geometry import build_training_geometry
+from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE
+from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
+
+CONFIG = CutoutConfig(core_radius=0.0)
+
+
+@pytest.fixture(scope='module')
+def potential():
+    empty = build_potential(['Si'], FitConfig(number_of_functions_per_element=40, cutoff=4.5))
+    return empty.with_coefficients(np.random.default_rng(3).normal(size=sum(empty.n_functions)))
+
+
+@pytest.fixture(scope='module')
+def calculator(teacher_files):
+    return teacher_calculator(load_teacher(teacher_files))
+
+
+def hot_silicon(repeat, seed=0):
+    atoms = bulk('Si', 'diamond', a=5.43, cubic=True) * (repeat, repeat, repeat)
+    atoms.positions += np.random.default_rng(seed).normal(scale=0.1, size=atoms.positions.shape)
+    return atoms
+
+
+def test_twice_the_cutoff_is_exact_and_once_is_not(potential):
+    """A core force holds its neighbours' energies: with 2 r_cut it is exact to round-off, with r_cut it is wrong."""
+    frame = hot_silicon(5)
+    core = np.array([77])
+    forces = evaluate(potential, frame).forces
+    exact = build_training_geometry(frame, 77, core, cutoff_A=potential.cutoff)
+    assert not exact.is_whole_frame and len(exact.atoms) < len(frame) // 4
+    report = check_training_geometry(frame, exact, potential, frame_forces=forces)
+    assert report['core_force_error_eV_per_A'] < 1e-9 and report['core_projection_error'] < 1e-8
+    short = build_training_geometry(frame, 77, core, cutoff_A=potential.cutoff / 2)
+    row = int(np.flatnonzero(short.shell == SHELL_CORE)[0])
+    assert np.abs(evaluate(potential, short.atoms).forces[row] - forces[77]).max() > 1e-2
+    with pytest.raises(RejectedCutoutError, match='differs from the frame'):
+        check_training_geometry(frame, short, potential, frame_forces=forces)
+
+
+def test_a_core_of_several_atoms_is_exact_too(potential):
+    frame = hot_silicon(5, seed=2)
+    near = frame.get_distances(300, range(len(frame)), mic=True)
+    core = np.flatnonzero(near < 2.9)
+    training = build_training_geometry(frame, 300, core, cutoff_A=potential.cutoff)
+    report = check_training_geometry(frame, training, potential, frame_forces=evaluate(potential, frame).forces)
+    assert (training.shell == SHELL_CORE).sum() == len(core) > 3
+    assert report['core_force_error_eV_per_A'] < 1e-9
+
+
+def test_small_frame_is_taken_whole_and_untouched(potential):
+    frame = hot_silicon(2)
+    training = build_training_geometry(frame, 3, np.array([3]), cutoff_A=potential.cutoff)
+    assert training.is_whole_frame and training.atoms == frame
+    assert np.array_equal(training.parents, np.arange(64)) and np.flatnonzero(
+        training.shell == SHELL_CORE
+    ).tolist() == [3]
+
+
+def test_relaxation_moves_only_the_boundary_and_little(potential, calculator):
+    frame = hot_silicon(2)
+    cutout = cut_out(Workbench.prepare(frame, potential, calculator), 11, CONFIG)
+    raw = build_label_geometry(frame, 11, CONFIG)
+    moved = np.linalg.norm(cutout.label.atoms.positions - raw.atoms.positions, axis=1)
+    free = np.isin(raw.shell, (SHELL_BUFFER, SHELL_CAP))
+    assert moved[~free].max() == 0.0
+    assert moved[raw.shell == SHELL_BUFFER].max() <= CONFIG.max_displacement
+    relaxation = cutout.report['relaxation']
+    assert relaxation['max_force_after_eV_per_A'] < 0.2 * relaxation['max_force_before_eV_per_A']
+    assert cutout.report['label']['core_force_shift_eV_per_A'] < 1.0
+
+
+def test_displacement_limit_stops_the_relaxation_and_says_so(potential, calculator):
+    tight = CutoutConfig(core_radius=0.0, max_displacement=0.02)
+    cutout = cut_out(Workbench.prepare(hot_silicon(2), potential, calculator), 11, tight)
+    assert cutout.report['relaxation']['stopped'] == 'displacement'
+    assert cutout.report['relaxation']['max_displacement_A'] <= 0.02
+
+
+def test_overlap_is_rejected():
+    geometry = build_label_geometry(hot_silicon(2), 0, CONFIG)
+    atoms = geometry.atoms.copy()
+    atoms.positions[-1] = atoms.positions[0] + 0.5
+    with pytest.raises(RejectedCutoutError, match='covalent sum'):
+        check_label_geometry(replace(geometry, atoms=atoms), None, frame_forces=None)

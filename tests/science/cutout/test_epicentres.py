@@ -1,0 +1,67 @@
+"""Epicentres: highest grade first, one a cluster, further frames only when they are needed."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from aiida_pyacemaker.science.cutout import EpicentreRule, choose_epicentres, gather_epicentres
+from aiida_pyacemaker.science.frames import Frames
+
+
+@pytest.fixture
+def silicon():
+    return bulk('Si', 'diamond', a=5.43, cubic=True) * (2, 2, 2)
+
+
+def choose(atoms, gamma, count=4, **extra):
+    return choose_epicentres(atoms, gamma, threshold_add=2.0, count=count, separation=3.0, **extra)
+
+
+def test_one_epicentre_a_cluster_highest_first(silicon):
+    gamma = np.ones(64)
+    bonded = int(np.argsort(silicon.get_distances(0, range(64), mic=True))[1])
+    far = int(np.argmax(silicon.get_distances(0, range(64), mic=True)))
+    gamma[[0, bonded, far]] = 9.0, 8.0, 7.0
+    assert choose(silicon, gamma) == [(0, 2), (far, 1)]
+    assert choose(silicon, gamma, count=1) == [(0, 2)]
+    assert choose(silicon, gamma, exclude=[0]) == [(bonded, 1), (far, 1)]
+
+
+def test_clusters_know_the_periodic_box(silicon):
+    gamma = np.ones(64)
+    edge = int(np.argmax(silicon.positions[:, 0]))
+    across = min(
+        range(64), key=lambda k: silicon.get_distance(edge, k, mic=True) + 9.0 * (silicon.positions[k, 0] > 3.0)
+    )
+    assert silicon.get_distance(edge, across) > 5.0
+    gamma[[edge, across]] = 5.0, 4.0
+    assert [atom for atom, _ in choose(silicon, gamma)] == [edge]
+
+
+def test_not_a_number_counts_as_over(silicon):
+    gamma = np.full(64, 3.0)
+    gamma[17] = np.nan
+    assert choose(silicon, gamma, count=1)[0][0] == 17
+
+
+def test_nothing_above_gives_the_highest_atom_alone(silicon):
+    gamma = np.linspace(0.1, 1.9, 64)
+    assert choose(silicon, gamma) == [(63, 0)]
+
+
+def test_further_frames_fill_up_and_lie_apart(silicon):
+    rng = np.random.default_rng(1)
+    structures = [silicon.copy() for _ in range(10)]
+    structures[5].positions[1] = structures[5].positions[0] + 0.5  # beyond learning
+    gamma = rng.uniform(0.5, 1.5, size=(10, 64))
+    gamma[8, 3] = 4.0
+    frames = Frames.from_atoms(structures, gamma=gamma.ravel())
+    steps = [10 * k for k in range(10)]
+    rule = EpicentreRule(threshold_add=2.0, count=4, max_per_frame=1, core_radius=0.0, min_steps_apart=10)
+    found = gather_epicentres(frames, steps, 8, rule=rule)
+    assert len(found) == 4 and (found[0].frame, found[0].atom, found[0].gamma) == (8, 3, 4.0)
+    assert 5 not in {epicentre.frame for epicentre in found}
+    used = sorted(epicentre.step for epicentre in found)
+    assert np.diff(used).min() >= 10
+    one = gather_epicentres(frames, steps, 8, rule=EpicentreRule(**{**vars(rule), 'count': 1}))
+    assert [epicentre.frame for epicentre in one] == [8]

@@ -1,0 +1,82 @@
+"""The cutout task as a program: files in, files out, named failures."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from aiida_pyacemaker.science.ace import build_potential
+from aiida_pyacemaker.science.config import FitConfig
+from aiida_pyacemaker.science.frames import SHELL_CAP, SHELL_CORE, Frames
+from aiida_pyacemaker.tasks.main import run_task
+
+N_FRAMES = 6
+
+
+@pytest.fixture
+def folder(tmp_path, teacher_files, monkeypatch):
+    """A ring of six hot frames, the last three with an atom above the call threshold."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(5)
+    perfect = bulk('Si', 'diamond', a=5.43, cubic=True) * (2, 2, 2)
+    structures = [perfect.copy() for _ in range(N_FRAMES)]
+    for atoms in structures:
+        atoms.positions += rng.normal(scale=0.08, size=(64, 3))
+    gamma = rng.uniform(0.5, 1.5, size=(N_FRAMES, 64))
+    gamma[3:, 12] = 6.0, 7.0, 8.0
+    Frames.from_atoms(structures, gamma=gamma.ravel()).save('frames.npz')
+    empty = build_potential(['Si'], FitConfig(number_of_functions_per_element=30, cutoff=4.0))
+    (tmp_path / 'student').mkdir()
+    empty.with_coefficients(rng.normal(size=sum(empty.n_functions))).write_yaml('student/potential.yaml')
+    task = {
+        'frames': 'frames.npz',
+        'steps': [10 * k for k in range(N_FRAMES)],
+        'potential': 'student',
+        'models': [str(teacher_files[0])],
+        'cutout': {'core_radius': 0.0, 'max_epicentres': 1, 'pre_relaxation_steps': 4},
+        'seed': 1,
+    }
+
+    def run(**changes):
+        (tmp_path / 'task.json').write_text(json.dumps({**task, **changes}))
+        return run_task('cutout', tmp_path / 'task.json')
+
+    return run
+
+
+def test_halted_run_gives_matching_geometries(folder):
+    result = folder()
+    assert result['status'] == 0, result
+    assert (result['learning_step'], result['n_accepted']) == (30, 1)
+    epicentre = result['epicentres'][0]
+    assert (epicentre['atom'], epicentre['gamma'], epicentre['step']) == (12, 6.0, 30)
+    label, training, ring = Frames.load('label.npz'), Frames.load('training.npz'), Frames.load('frames.npz')
+    assert label.parent_index[label.shell == SHELL_CORE].tolist() == [12]
+    assert training.parent_index[training.shell == SHELL_CORE].tolist() == [12]
+    assert training.force_weight.sum() == label.force_weight.sum() == 1.0
+    assert np.array_equal(training.positions, ring.positions[ring.span(3)])
+    assert np.isnan(label.gamma[label.shell == SHELL_CAP]).all() and label.gamma[label.shell == SHELL_CORE] == 6.0
+
+
+def test_more_cutouts_than_a_frame_gives_come_from_frames_apart(folder):
+    result = folder(n_epicentres=4)
+    assert result['status'] == 0 and result['n_accepted'] == 4
+    steps = [epicentre['step'] for epicentre in result['epicentres']]
+    assert steps[0] == 30 and len(set(steps)) == 4 == len(Frames.load('label.npz'))
+
+
+def test_an_element_the_teacher_does_not_know_is_named(folder):
+    result = folder(cutout={'passivation_element': 'F'})
+    assert result['failure'] == 'UNKNOWN_ELEMENT' and "'F'" in result['message']
+
+
+def test_rejections_are_told_and_nothing_left_fails(folder):
+    result = folder(cutout={'core_radius': 4.0})
+    assert result['failure'] == 'NOTHING_LEFT'
+    assert 'step 30 atom 12' in result['message'] and 'max_label_atoms' in result['message']
+
+
+def test_steps_must_belong_to_frames(folder):
+    result = folder(steps=[0, 1])
+    assert result['failure'] == 'INVALID_INPUT' and '6 rows for 2 steps' in result['message']
