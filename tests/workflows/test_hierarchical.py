@@ -1,0 +1,118 @@
+"""The root: bad input is refused before anything runs; failed gates bring a denser pool; the best is attached."""
+
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from ase.build import bulk
+
+from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.data.teacher import TeacherModelData
+from aiida_pyacemaker.workflows.hierarchical import HierarchicalDistillationWorkChain
+
+PSEUDOS = Path('/usr/share/espresso/pseudo')
+SMALL = {
+    'distillation': {
+        'n_selected': 14,
+        'pool': {'n_strained': 10, 'n_rattled': 8, 'n_vacancy': 0, 'n_md_frames': 0, 'n_dimers': 10, 'max_atoms': 8},
+    },
+    'fit': {'number_of_functions_per_element': 20},
+    'validation': {'tolerance_elastic': 1e-6, 'md_steps': 20, 'max_attempts': 2},
+}
+
+
+@pytest.fixture
+def pseudos(aiida_profile):
+    """Norm-conserving LDA silicon and hydrogen."""
+    from aiida_pseudo.data.pseudo import UpfData
+
+    return {name: UpfData(PSEUDOS / f'{name}.pz-vbc.UPF').store() for name in ('Si', 'H')}
+
+
+@pytest.fixture
+def make_builder(task_code, lammps_code, pw_code, teacher, silicon_prototypes, pseudos):
+    """Return a builder of a small loop, with anything replaced."""
+
+    def make(**changes):
+        crystal = AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43, cubic=True))
+        values = {
+            'codes': {'task': task_code, 'lammps': lammps_code, 'pw': pw_code},
+            'structures': {'prototypes': silicon_prototypes, 'md_structure': crystal},
+            'teacher': teacher,
+            'pseudos': pseudos,
+            'protocol': 'fast',
+            'overrides': SMALL,
+        } | changes
+        return HierarchicalDistillationWorkChain.get_builder_from_protocol(values.pop('codes'), **values)
+
+    return make
+
+
+def overlapping():
+    """Two silicon atoms 0.5 Å apart."""
+    atoms = bulk('Si', 'diamond', a=5.43, cubic=True)
+    atoms.positions[1] = atoms.positions[0] + [0.5, 0.0, 0.0]
+    return AtomicDatasetData.from_atoms(atoms)
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'words'),
+    [
+        ({'strategi': {}}, ('strategi', 'allowed')),
+        ({'md': {'n_step': 5}}, ('md.n_step',)),
+        ({'md': {'timestep_ps': -0.001}}, ('md.timestep_ps', '-0.001', 'greater than 0')),
+        ({'md': {'temperature_end_K': float('nan')}}, ('md.temperature_end_K', 'nan')),
+        ({'strategy': {'thresholds': {'threshold_call_dft': 1.0}}}, ('strategy.thresholds', 'must rise', '1.0')),
+        ({'strategy': {'use_tiered_oracle': True}}, ('use_tiered_oracle', 'not built yet')),
+        ({'strategy': {'incremental_update': False}}, ('incremental_update', 'allowed: true')),
+        ({'strategy': {'replay_buffer_size': 7}}, ('replay_buffer_size', 'allowed: 500')),
+        ({'strategy': {'thresholds': {'measure': 'teacher'}}}, ('measure', "allowed: 'gamma'")),
+    ],
+)
+def test_bad_settings_are_refused_by_name(make_builder, overrides, words):
+    """One line names the key, its value and what is allowed."""
+    with pytest.raises(ValueError) as caught:
+        make_builder(overrides=overrides)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_bad_nodes_are_refused_before_submission(make_builder, task_code, pw_code, pseudos, silicon_prototypes):
+    """Codes, elements and structures are held against each other when the process is made."""
+    copper = AtomicDatasetData.from_atoms(bulk('Cu', 'fcc', a=3.6, cubic=True))
+    cases = [
+        ({'pseudos': {'Si': pseudos['Si']}}, ('pw.pseudos', 'no H')),
+        ({'structures': {'prototypes': copper, 'md_structure': copper}}, ('teacher', 'no Cu')),
+        (
+            {'structures': {'prototypes': silicon_prototypes, 'md_structure': overlapping()}},
+            ('md_structure', '0.500 Å'),
+        ),
+        ({'codes': {'task': task_code, 'lammps': pw_code, 'pw': pw_code}}, ('lammps_code', 'quantumespresso.pw')),
+    ]
+    for changes, words in cases:
+        builder = make_builder(**changes)
+        with pytest.raises(ValueError) as caught:
+            run_get_node(builder)
+        assert all(word in str(caught.value) for word in words), caught.value
+    assert orm.QueryBuilder().append(orm.CalcJobNode).count() == 0
+
+
+def test_a_truncated_model_is_refused(teacher_files, tmp_path, aiida_profile):
+    """A half-copied model file is named."""
+    half = tmp_path / 'half.model'
+    half.write_bytes(teacher_files[0].read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r'half\.model'):
+        TeacherModelData.from_files([half], source='test', licence='MIT')
+
+
+def test_failed_gates_bring_a_denser_pool_and_the_best_potential(make_builder):
+    """No potential meets a gate of 1e-6: a second, denser pool is tried, then the run ends with what there is."""
+    _, node = run_get_node(make_builder())
+    assert node.exit_status == 601, (node.exit_status, node.exit_message)
+    called = {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
+    assert {'distillation_1', 'validation_1', 'distillation_2', 'validation_2'} <= set(called)
+    assert called['distillation_2'].inputs.density.value > called['distillation_1'].inputs.density.value
+    pools = [len(called[name].outputs.pool) for name in ('distillation_1', 'distillation_2')]
+    assert pools[1] > pools[0]
+    assert called['validation_1'].exit_status == 601
+    assert {'potential', 'teacher', 'blocks'} <= set(node.outputs)
