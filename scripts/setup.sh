@@ -72,7 +72,7 @@ install_python() {
     return
   fi
   [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
-  say "installing $TORCH, then this package with extras [$EXTRAS]"
+  say "installing $TORCH, then this package with extras [$EXTRAS]: some minutes"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "$TORCH"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
   rm -f .venv/.setup-*

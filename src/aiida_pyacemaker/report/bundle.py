@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-SCRIPT = """# {elements}: 300 K, 1 ps, with the extrapolation grade written for every atom.
+SCRIPT = """# {elements}: 300 K, 0.5 ps, with the extrapolation grade written for every atom.
 # lmp -in in.lmp           LAMMPS with ML-PACE
 # pyacemaker-lmp -in in.lmp   without it
 units           metal
@@ -22,7 +22,7 @@ timestep        0.001
 compute         gamma_max all reduce max f_grade
 thermo_style    custom step temp pe etotal press c_gamma_max
 thermo          50
-run             1000
+run             500
 """
 
 README = """# The potential
