@@ -47,6 +47,14 @@ def test_a_mask_selects_as_its_indices_do():
     assert frames.select([True, False, True]).content_digest() == frames.select([0, 2]).content_digest()
 
 
+def test_negative_rows_count_from_the_end_and_rows_beyond_are_refused():
+    frames = labelled()
+    assert frames.select([-2]).content_digest() == frames.select([1]).content_digest()
+    for wrong in ([3], [True, False]):
+        with pytest.raises(IndexError):
+            frames.select(wrong)
+
+
 def test_columns_are_read_only_and_their_shape_is_checked():
     frames = labelled()
     with pytest.raises(ValueError, match='read-only'):

@@ -120,7 +120,7 @@ class Frames:
     def select(self, indices: ArrayLike) -> Frames:
         """Return the frames at ``indices`` (integers, or a mask of length N), in that order."""
         chosen = np.asarray(indices)
-        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        chosen = np.arange(len(self))[chosen if chosen.dtype == bool else chosen.astype(np.int64)]
         counts = np.diff(self.offsets)[chosen]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], counts)

@@ -17,7 +17,8 @@ def split_held_out(
     """Return sorted indices of about ``count`` held-out frames, and of the frames whose group is not held out.
 
     Groups are drawn from the generators (``config_type``, those in ``never`` excepted) in turn until ``count``
-    frames are reached, so the two sets share no group; a frame with group -1 is a group of its own. Never takes more than half of the frames.
+    frames are reached, so the two sets share no group; a frame with group -1 is a group of its own. Never takes more
+    than half of the frames.
     """
     groups = np.where(frames.group >= 0, frames.group, -1 - np.arange(len(frames)))
     queues: list[list[int]] = []
