@@ -58,11 +58,7 @@ def daemon_finding() -> Finding:
     """Say whether the daemon of the loaded profile runs."""
     from aiida.engine.daemon.client import get_daemon_client
 
-    try:
-        running = get_daemon_client().is_daemon_running
-    except Exception as error:  # a profile without broker has no daemon
-        return Finding(what='daemon', state='missing', detail=str(error))
-    if running:
+    if get_daemon_client().is_daemon_running:
         return Finding(what='daemon', state='there', detail='running')
     return Finding(what='daemon', state='missing', detail='stopped', remedy='verdi daemon start 2')
 
