@@ -55,7 +55,13 @@ def test_a_segment_reaches_its_goal_and_the_next_goes_on(inputs):
     assert outputs['thermo'].get_array('total_energy_eV').shape == (5,)
     assert outputs['restart_previous'].filename == 'previous.restart'
     retrieved = outputs['retrieved'].base.repository.list_object_names()
-    assert sorted(retrieved) == ['_scheduler-stderr.txt', '_scheduler-stdout.txt', 'gamma.log', 'log.lammps', 'screen.out']
+    assert sorted(retrieved) == [
+        '_scheduler-stderr.txt',
+        '_scheduler-stdout.txt',
+        'gamma.log',
+        'log.lammps',
+        'screen.out',
+    ]
     assert 'in.lmp' in node.base.repository.list_object_names()
     assert 'potential.asi' not in node.base.repository.list_object_names()
 
@@ -79,7 +85,9 @@ def test_a_halt_is_an_outcome_not_a_failure(inputs):
     assert outputs['outcome'].value == 'halted'
     assert outputs['summary']['halts'] == {'call': {'step': 30, 'value': 1.0}}
     assert outputs['summary']['learning_row'] == 0
-    outputs, node = run_get_node(LammpsCalculation, {**inputs, 'thresholds': orm.Dict({**rule, 'threshold_danger': 1e-2})})
+    outputs, node = run_get_node(
+        LammpsCalculation, {**inputs, 'thresholds': orm.Dict({**rule, 'threshold_danger': 1e-2})}
+    )
     assert outputs['outcome'].value == 'danger'
     assert outputs['summary']['last_step'] == 10
 

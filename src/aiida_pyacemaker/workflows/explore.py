@@ -51,13 +51,14 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         spec.output('outcome', valid_type=orm.Str, help='`goal`, `halted`, `danger`, `lost_atoms` or `non_finite`; '
                     '`walltime` when the segments are spent.')  # fmt: skip
         spec.output('summary', valid_type=orm.Dict, help='Steps, halt, checks, speed, where to resume.')
-        spec.output('frames', valid_type=AtomicDatasetData, help='Frames before the end with their γ, in time order.')
+        spec.output('frames', valid_type=AtomicDatasetData, required=False,
+                    help='Frames before the end with their γ, in time order.')  # fmt: skip
         spec.output('restart', valid_type=orm.SinglefileData,
                     help='Where MD resumes: the end, or before the excursion when the end is unphysical.')  # fmt: skip
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_SEGMENT', message='LAMMPS failed: {message}')
         spec.exit_code(402, 'ERROR_NO_RESTART', message='The end is unphysical and no earlier restart file exists.')
         spec.exit_code(403, 'ERROR_NOTHING_TO_LEARN',
-                       message='MD broke down and no frame before shows an atom above the add threshold.')  # fmt: skip
+                       message='MD halted and no physical frame before shows an atom above the add threshold.')  # fmt: skip
         spec.exit_code(
             601, 'SEGMENTS_SPENT', message='All {count} segments are spent at step {step}; outputs attached.'
         )
@@ -145,22 +146,24 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         child = self.ctx.child
         self.out('outcome', child.outputs.outcome)
         self.out('summary', summarise_segments(**self.ctx.summaries))
-        self.out('frames', child.outputs.frames)
+        if 'frames' in child.outputs:
+            self.out('frames', child.outputs.frames)
         self.out('restart', self.ctx.restart)
 
     def _inspect_end(self, child: orm.CalcJobNode) -> Any:
         """Choose the restart file that MD resumes from."""
         summary = child.outputs.summary.get_dict()
-        if summary['outcome'] in ('lost_atoms', 'non_finite') and summary['learning_row'] is None:
-            return self.exit_codes.ERROR_NOTHING_TO_LEARN
         if not must_roll_back(summary):
             self.ctx.restart = child.outputs.restart
-            return None
-        if 'restart_previous' in child.outputs:
+        elif 'restart_previous' in child.outputs:
             self.ctx.restart = child.outputs.restart_previous
         if self.ctx.restart is None:
             return self.exit_codes.ERROR_NO_RESTART
-        self.report(f'the end at step {summary["last_step"]} is unphysical: MD resumes at step {resume_step(summary)}')
+        if must_roll_back(summary):
+            self.report(f'the end at step {summary["last_step"]} is unphysical, MD resumes at {resume_step(summary)}')
+        if summary['outcome'] in HALTS and summary['learning_row'] is None:
+            self.results()
+            return self.exit_codes.ERROR_NOTHING_TO_LEARN
         return None
 
     def _inspect_failure(self, child: orm.CalcJobNode) -> Any:

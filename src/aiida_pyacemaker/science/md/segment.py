@@ -119,14 +119,14 @@ def _excursion_start(checks: Columns) -> int | None:
 
 
 def _newest_restart(folder: Path, *, before: int | None) -> str | None:
-    """Return the newest complete restart file of a step before ``before`` (None: of any step)."""
+    """Return the newest complete restart file of a step before ``before`` (None: of any), else that of the start."""
     steps = {}
     for name in (BEGIN_RESTART, *ALTERNATING_RESTARTS):
         try:
             steps[name] = read_restart_step(folder / name)
         except (OSError, ValueError):
             continue
-    allowed = [name for name, step in steps.items() if before is None or step < before]
+    allowed = [name for name, step in steps.items() if before is None or step < before or name == BEGIN_RESTART]
     return max(allowed, key=lambda name: steps[name]) if allowed else None
 
 

@@ -1,0 +1,125 @@
+"""MD in segments as a WorkChain: goal, halt, roll-back, wall limit, kills."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from ase.build import bulk
+
+from aiida_pyacemaker.data.ace_potential import AcePotentialData
+from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.workflows.explore import ExplorationWorkChain, must_roll_back, resume_step
+
+FIXTURES = Path(__file__).parents[1] / 'fixtures'
+
+
+@pytest.fixture
+def inputs(lammps_code, serial_options):
+    return {
+        'lammps_code': lammps_code,
+        'potential': AcePotentialData.from_folder(FIXTURES / 'md').store(),
+        'structure': AtomicDatasetData.from_atoms(bulk('Cu', cubic=True, a=3.6) * (2, 2, 2)).store(),
+        'md': orm.Dict({'n_steps': 40, 'restart_every': 10, 'dump_every': 10}),
+        'options': serial_options,
+    }
+
+
+def segments_of(node):
+    links = node.base.links.get_outgoing().all()
+    return {link.link_label: link.node for link in links if link.link_label.startswith('segment')}
+
+
+def test_an_unphysical_halt_resumes_before_the_excursion_and_says_that_it_teaches_nothing(inputs):
+    """Copper so dense that neighbours are 1.91 Å apart, below 1.98 Å: no frame is fit to be learnt."""
+    rule = {'threshold_add_train': 1e-4, 'threshold_call_dft': 1e-3, 'threshold_danger': 1e6}
+    dense = bulk('Cu', cubic=True, a=2.7) * (2, 2, 2)
+    inputs |= {
+        'structure': AtomicDatasetData.from_atoms(dense).store(),
+        'thresholds': orm.Dict(rule),
+        'soft_start': orm.Bool(False),
+    }
+    outputs, node = run_get_node(ExplorationWorkChain, **inputs)
+    assert node.exit_status == 403, node.exit_message
+    child = segments_of(node)['segment_01']
+    assert outputs['outcome'].value == 'halted'
+    assert outputs['summary']['rolled_back']
+    assert outputs['summary']['resume_step'] == 0
+    assert outputs['restart'].uuid == child.outputs.restart_previous.uuid
+    assert outputs['frames'].uuid == child.outputs.frames.uuid
+
+
+class KilledOnce:
+    """A program that dies at its first run and then is the real one."""
+
+    TEXT = '#!/bin/bash\nif [ ! -e {marker} ]; then touch {marker}; kill -9 $$; fi\nexec {program} "$@"\n'
+
+
+def test_a_killed_segment_is_run_again_with_the_same_inputs(inputs, aiida_code_installed, localhost, tmp_path):
+    program, marker = tmp_path / 'lmp', tmp_path / 'marker'
+    program.write_text(KilledOnce.TEXT.format(marker=marker, program=inputs['lammps_code'].filepath_executable))
+    program.chmod(0o755)
+    inputs['lammps_code'] = aiida_code_installed(
+        label='dies-once',
+        computer=localhost,
+        default_calc_job_plugin='pyacemaker.lammps',
+        filepath_executable=str(program),
+    )
+    outputs, node = run_get_node(ExplorationWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    found = segments_of(node)
+    assert sorted(found) == ['segment_01', 'segment_01_try_2']
+    assert not found['segment_01'].is_finished_ok
+    assert found['segment_01'].inputs.seed.value == found['segment_01_try_2'].inputs.seed.value
+    assert outputs['outcome'].value == 'goal'
+    assert outputs['summary']['last_step'] == 40
+
+
+def test_a_wall_limit_adds_a_boundary_and_the_budget_ends_the_run(inputs):
+    """The limit of 4 s ends a segment softly after 2 s."""
+    inputs['md'] = orm.Dict({'n_steps': 10_000_000, 'restart_every': 1000, 'dump_every': 1000})
+    inputs['options'] = {**inputs['options'], 'max_wallclock_seconds': 4}
+    outputs, node = run_get_node(ExplorationWorkChain, **inputs, max_segments=orm.Int(2))
+    assert node.exit_status == 601, node.exit_message
+    first, second = (segments_of(node)[f'segment_{number:02d}'] for number in (1, 2))
+    assert second.inputs.restart.uuid == first.outputs.restart.uuid
+    before, after = first.outputs.boundary, second.outputs.boundary
+    for name in ('positions', 'velocities', 'step', 'cell'):
+        assert np.array_equal(before.get_array(f'last_{name}'), after.get_array(f'first_{name}'))
+    assert outputs['outcome'].value == 'walltime'
+    assert outputs['summary']['first_step'] == 0
+    assert outputs['summary']['n_segments'] == 2
+    assert outputs['summary']['last_step'] > first.outputs.summary['last_step']
+    assert outputs['restart'].uuid == second.outputs.restart.uuid
+
+
+def test_what_lammps_refuses_is_not_tried_again(inputs):
+    import io
+
+    del inputs['structure']
+    inputs['restart'] = orm.SinglefileData(io.BytesIO(b'no restart file'), filename='x').store()
+    _, node = run_get_node(ExplorationWorkChain, **inputs)
+    assert node.exit_status == 401
+    assert len(segments_of(node)) == 1
+
+
+def test_the_builder_comes_from_a_protocol(lammps_code):
+    builder = ExplorationWorkChain.get_builder_from_protocol(
+        lammps_code, protocol='fast', overrides={'md': {'n_steps': 7}}, options={'max_wallclock_seconds': 60}
+    )
+    assert builder.md['n_steps'] == 7
+    assert builder.options['max_wallclock_seconds'] == 60
+    with pytest.raises(ValueError, match='nonsense'):
+        ExplorationWorkChain.get_builder_from_protocol(lammps_code, overrides={'nonsense': {}})
+    with pytest.raises(ValueError, match='no port wrong'):
+        ExplorationWorkChain.get_builder_from_protocol(lammps_code, wrong=1)
+
+
+def test_where_md_resumes():
+    row = {'outcome': 'halted', 'end_is_physical': True, 'last_step': 50, 'first_step': 0, 'restart_previous_step': 20}
+    assert (must_roll_back(row), resume_step(row)) == (False, 50)
+    row['end_is_physical'] = False
+    assert (must_roll_back(row), resume_step(row)) == (True, 20)
+    assert resume_step({**row, 'restart_previous_step': None}) == 0
+    assert not must_roll_back({**row, 'outcome': 'goal'})
