@@ -204,12 +204,16 @@ class LoopStrategyConfig(Settings):
     @classmethod
     def _batch_refit_exists(cls, value: bool) -> bool:
         if not value:
-            raise ValueError('incremental_update: false belongs to the pacemaker trainer, which is not built yet; allowed: true')
+            raise ValueError(
+                'incremental_update: false belongs to the pacemaker trainer, which is not built yet; allowed: true'
+            )
         return value
 
     @field_validator('replay_buffer_size')
     @classmethod
     def _buffer_exists(cls, value: int) -> int:
         if value != 500:
-            raise ValueError('replay_buffer_size is used by the pacemaker trainer, which is not built yet; allowed: 500')
+            raise ValueError(
+                'replay_buffer_size is used by the pacemaker trainer, which is not built yet; allowed: 500'
+            )
         return value

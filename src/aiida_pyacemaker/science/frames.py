@@ -40,7 +40,18 @@ ATOM_COLUMNS: dict[str, tuple[str, tuple[int, ...], Any]] = {
     'magmom': ('<f8', (), 0.0),
     'parent_index': ('<i8', (), -1),
 }
-PHYSICS_COLUMNS = ('offsets', 'numbers', 'positions', 'cells', 'pbc', 'energy', 'forces', 'stress', 'label_mask', 'force_weight')
+PHYSICS_COLUMNS = (
+    'offsets',
+    'numbers',
+    'positions',
+    'cells',
+    'pbc',
+    'energy',
+    'forces',
+    'stress',
+    'label_mask',
+    'force_weight',
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +89,10 @@ class Frames:
 
     def __post_init__(self) -> None:
         """Check every column's shape and make it read-only."""
-        sizes = {**dict.fromkeys(FRAME_COLUMNS, len(self.offsets) - 1), **dict.fromkeys(ATOM_COLUMNS, int(self.offsets[-1]))}
+        sizes = {
+            **dict.fromkeys(FRAME_COLUMNS, len(self.offsets) - 1),
+            **dict.fromkeys(ATOM_COLUMNS, int(self.offsets[-1])),
+        }
         for name, (dtype, tail, _) in {**FRAME_COLUMNS, **ATOM_COLUMNS}.items():
             column = np.ascontiguousarray(getattr(self, name), dtype=dtype).view()
             if column.shape != (sizes[name], *tail):
@@ -162,7 +176,7 @@ class Frames:
 
     @classmethod
     def from_atoms(cls, structures: Sequence[Atoms], **columns: Any) -> Frames:
-        """Return frames of bare structures; ``columns`` overrides any column (given for all frames or atoms at once)."""
+        """Return frames of bare structures; ``columns`` overrides any column, given for all rows at once."""
         counts = [len(atoms) for atoms in structures]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         table: dict[str, Any] = {}
@@ -191,7 +205,9 @@ def concatenate_frames(parts: Sequence[Frames]) -> Frames:
         theory_ids.append(lookup[part.theory_id])
     if not parts:
         return Frames.from_atoms([])
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in {**FRAME_COLUMNS, **ATOM_COLUMNS}}
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in {**FRAME_COLUMNS, **ATOM_COLUMNS}
+    }
     columns['theory_id'] = np.concatenate(theory_ids)
     counts = np.concatenate([np.diff(part.offsets) for part in parts])
     return Frames(offsets=np.concatenate([[0], np.cumsum(counts)]), **columns, theories=tuple(theories))
@@ -203,6 +219,11 @@ def _fingerprint(atoms: Atoms) -> list[int]:
     rounded[:, atoms.pbc] %= 1.0
     order = np.lexsort((*rounded.T[::-1], atoms.numbers))
     digest = hashlib.blake2b(digest_size=16)
-    for part in (atoms.numbers[order].astype('<i8'), rounded[order].astype('<f8'), atoms.pbc, np.round(atoms.cell[:], 6) + 0.0):
+    for part in (
+        atoms.numbers[order].astype('<i8'),
+        rounded[order].astype('<f8'),
+        atoms.pbc,
+        np.round(atoms.cell[:], 6) + 0.0,
+    ):
         digest.update(np.ascontiguousarray(part).tobytes())
     return list(digest.digest())

@@ -39,7 +39,7 @@ class Task(BaseModel):
     model_config = ConfigDict(extra='forbid', frozen=True)
 
     def run(self, progress: Progress) -> dict[str, Any]:
-        """Do the work; return plain JSON values for ``result.json``; raise :class:`TaskFailure` when it cannot be done."""
+        """Do the work; return plain JSON values for ``result.json``; raise :class:`TaskFailure` when it fails."""
         raise TypeError(f'{type(self).__name__} does not say how it runs')
 
 
@@ -52,6 +52,7 @@ class Progress:
 
     def report(self, stage: str, done: int, total: int, **numbers: Any) -> None:
         """Append one line; it is on disk when this returns."""
-        line = {'stage': stage, 'done': done, 'total': total, 'seconds': round(time.monotonic() - self.start, 3), **numbers}
+        seconds = round(time.monotonic() - self.start, 3)
+        line = {'stage': stage, 'done': done, 'total': total, 'seconds': seconds, **numbers}
         with self.path.open('a') as handle:
             handle.write(json.dumps(line) + '\n')

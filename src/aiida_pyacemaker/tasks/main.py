@@ -32,7 +32,8 @@ def run_task(name: str, path: Path) -> dict[str, Any]:
     except TaskFailure as failure:
         return {'status': failure.status, 'task': name, 'failure': failure.name, 'message': str(failure)}
     except (ValidationError, OSError) as error:
-        return {'status': TaskFailure.STATUSES['INVALID_INPUT'], 'task': name, 'failure': 'INVALID_INPUT', 'message': str(error)}
+        status = TaskFailure.STATUSES['INVALID_INPUT']
+        return {'status': status, 'task': name, 'failure': 'INVALID_INPUT', 'message': str(error)}
     except MemoryError as error:
         status = TaskFailure.STATUSES['OUT_OF_MEMORY']
         return {'status': status, 'task': name, 'failure': 'OUT_OF_MEMORY', 'message': str(error)}
