@@ -56,7 +56,8 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         spec.output('metrics', valid_type=orm.Dict, help='Errors on training and held-out frames, sizes, ridge.')
         spec.output('pool', valid_type=AtomicDatasetData, help='All frames that were made.')
         spec.output('labelled', valid_type=AtomicDatasetData, help='The selected frames with the teacher\'s labels.')
-        spec.output('held_out', valid_type=AtomicDatasetData, help='Labelled frames that were not trained on.')
+        spec.output('held_out', valid_type=AtomicDatasetData, required=False,
+                    help='Labelled frames that were not trained on; none when the selection is too small for one.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_SAMPLE', message='Making the pool failed: {message}.')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SELECT', message='Selecting from the pool failed: {message}.')
         spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_LABEL', message='The teacher could not label: {message}.')
@@ -120,6 +121,7 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SELECT.format(message='; '.join(failed))
         selection = self.ctx.select.outputs.selection
         counts = {name: selection.get_shape(name)[0] for name in ('selected', 'held_out')}
+        self.ctx.n_held_out = counts['held_out']
         self.report(f'{counts["selected"]} frames to train on, {counts["held_out"]} to test on; labels are next')
         return None
 
@@ -127,18 +129,18 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         """Let the teacher label the selected and the held-out frames, and the pairs."""
         selection = {'dataset': self.ctx.pool, 'indices': self.ctx.select.outputs.selection}
         threshold = self.read_settings('distillation').uncertainty_threshold
-        pairs = {'dataset': self.ctx.sample_dimers.outputs.dataset}
-        return ToContext(
-            label=self._submit_label(
-                'label', {'uncertainty_threshold': threshold}, **selection, indices_name=orm.Str('selected')
-            ),
-            label_held_out=self._submit_label('label_held_out', {}, **selection, indices_name=orm.Str('held_out')),
-            label_dimers=self._submit_label('label_dimers', {}, **pairs),
-        )
+        steps = {
+            'label': ({'uncertainty_threshold': threshold}, {**selection, 'indices_name': orm.Str('selected')}),
+            'label_dimers': ({}, {'dataset': self.ctx.sample_dimers.outputs.dataset}),
+        }
+        if self.ctx.n_held_out:
+            steps['label_held_out'] = ({}, {**selection, 'indices_name': orm.Str('held_out')})
+        self.ctx.label_steps = list(steps)
+        return ToContext(**{name: self._submit_label(name, *parts) for name, parts in steps.items()})
 
     def inspect_label(self) -> Any:
         """Say how many labels the committee agrees on."""
-        failed = self.failed('label', 'label_held_out', 'label_dimers')
+        failed = self.failed(*self.ctx.label_steps)
         if self.ctx.label.exit_status == LabelCalculation.exit_codes.ERROR_NOTHING_LEFT.status:
             return self.exit_codes.ERROR_NOTHING_CONFIDENT
         if failed:
@@ -146,7 +148,9 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         outputs = self.ctx.label.outputs
         n_kept = outputs.kept.get_shape('indices')[0]
         self.out('labelled', outputs.dataset)
-        self.out('held_out', self.ctx.label_held_out.outputs.dataset)
+        if self.ctx.n_held_out:
+            self.ctx.held_out = self.ctx.label_held_out.outputs.dataset
+            self.out('held_out', self.ctx.held_out)
         self.report(f'the teacher labelled {len(outputs.dataset)} frames, {n_kept} with confidence; the fit is next')
         return None
 
@@ -161,7 +165,7 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
             'datasets': {BLOCK: self.ctx.label.outputs.dataset},
             'rows': {BLOCK: self.ctx.label.outputs.kept},
             'dimers': self.ctx.label_dimers.outputs.dataset,
-            'held_out': self.ctx.label_held_out.outputs.dataset,
+            'held_out': self.ctx.get('held_out'),
             'settings': orm.Dict(settings),
         }
         return ToContext(fit=self.submit_task('fit', AceFitCalculation, **inputs))
@@ -190,9 +194,9 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         allowed = settings.sampling_structures_per_system / max(count * len(self.inputs.prototypes), 1)
         return float(min(self.inputs.density.value, allowed))
 
-    def _submit_label(self, link_label: str, settings: dict[str, Any], **inputs: Any) -> orm.ProcessNode:
-        inputs |= {'teacher': self.inputs.teacher, 'settings': orm.Dict(settings)}
-        return self.submit_task(link_label, LabelCalculation, **inputs)
+    def _submit_label(self, link_label: str, settings: dict[str, Any], nodes: dict[str, Any]) -> orm.ProcessNode:
+        shared = {'teacher': self.inputs.teacher, 'settings': orm.Dict(settings)}
+        return self.submit_task(link_label, LabelCalculation, **nodes, **shared)
 
 
 def validate_baseline(node: orm.Str, _: Any) -> str | None:
