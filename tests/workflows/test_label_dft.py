@@ -49,8 +49,9 @@ def dimer_cell(displacement=0.0, strain=0.0):
     return atoms
 
 
-def silane():
+def silane(scale=1.0):
     atoms = molecule('SiH4')
+    atoms.positions *= scale
     atoms.set_cell([6.0] * 3)
     atoms.center()
     return atoms
@@ -60,12 +61,14 @@ def silane():
 def test_labels_are_derivatives_in_the_order_of_the_input_and_the_budget_stops(make_builder):
     """Between two near cells, dE = -F.dx + V tr(stress) de with the mean force and stress: both signs and units.
 
-    The two steps are small (0.01 Å, 0.2 %), so the rest is of third order; 1 % covers it. The fourth frame is beyond
-    the budget of three SCF runs: it is named, and the three labels are attached all the same.
+    The two steps are small (0.01 Å, 0.2 %), so the rest is of third order; 1 % covers it. The fourth, a squeezed
+    silane, has forces beyond the limit: it is set apart with the reason. The fifth is beyond the budget of four SCF
+    runs: it is named, and the three labels are attached all the same.
     """
     shift, strain = 0.01, 0.002
     first, second = dimer_cell(), dimer_cell(shift, strain)
-    outputs, node = run_get_node(make_builder([silane(), first, second, dimer_cell(0.3)], max_calls=orm.Int(3)))
+    structures = [silane(), first, second, silane(0.6), dimer_cell(0.3)]
+    outputs, node = run_get_node(make_builder(structures, max_calls=orm.Int(4)))
     assert node.exit_status == 601 and '1 frames not run' in node.exit_message
     frames, report = outputs['dataset'].get_frames(), outputs['report'].get_dict()
     assert [len(atoms) for atoms in frames.iter_atoms()] == [5, 2, 2]
@@ -79,7 +82,9 @@ def test_labels_are_derivatives_in_the_order_of_the_input_and_the_budget_stops(m
     expected = work_of_force + volume * trace * np.log1p(strain)
     assert min(abs(work_of_force), abs(volume * trace * strain)) > 0.005  # eV, so neither hides the other
     assert frames.energy[2] - frames.energy[1] == pytest.approx(expected, rel=0.01)
-    assert (report['n_scf'], report['labelled'], report['not_run']) == (3, [0, 1, 2], [3])
+    assert (report['n_scf'], report['labelled'], report['not_run']) == (4, [0, 1, 2], [4])
+    assert report['failed'][0]['row'] == 3 and 'largest force' in report['failed'][0]['reason']
+    assert np.allclose(outputs['failed'].get_frames().positions, silane(0.6).positions)
     check_theory_and_links(outputs['dataset'], node)
 
 

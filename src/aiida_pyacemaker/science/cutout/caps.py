@@ -41,8 +41,9 @@ def close_boundary(members: set[int], protected: set[int], neighbours: Neighbour
     """Return ``members`` with a boundary that caps can close.
 
     1. A terminal atom (one bond) outside goes with its host. 2. While an atom has lost ``LONELY_CUTS`` bonds or more,
-    or lost some and holds on by a single one, the outside atoms that bridge it to another member are added, as long as atoms and cut bonds together stay within
-    ``max_atoms``. 3. What is still that lonely is dropped, unless it is ``protected`` (core and first neighbours).
+    or lost some and holds on by a single one, the outside atoms that bridge it to another member are added, as long as
+    atoms and cut bonds together stay within ``max_atoms``. 3. What is still that lonely is dropped, unless it is
+    ``protected`` (core and first neighbours).
     """
     kept = set(members)
     while bridges := _bridges(kept, neighbours):
