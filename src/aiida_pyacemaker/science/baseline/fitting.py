@@ -20,7 +20,7 @@ Curve = tuple[Array, Array]
 
 # fractions of the sum of covalent radii
 JOIN_INNER, JOIN_OUTER, END = 0.5, 0.7, 0.9
-NARROWEST_WALL = 0.03
+NARROWEST_FIT = 0.03
 MINIMUM_POINTS = 3
 
 
@@ -47,8 +47,9 @@ def fit_baseline(
 ) -> PairBaseline:
     """Return the baseline of all pairs of ``elements``; a pair that cannot be 'LJ' is 'ZBL' and its note says why.
 
-    The wall ends at the minimum of the teacher's dimer, at most 0.9 of the sum of covalent radii; its depth is the
-    least-squares fit of E(r) - E(end) = depth · wall(r) at the points from 0.7 of that sum to the end.
+    The wall ends at 0.9 of the sum of covalent radii; its depth is the least-squares fit of E(r) = depth · wall(r)
+    + constant to the teacher's dimer from 0.7 of that sum to the dimer's minimum (at most the end). A wide, soft
+    wall: one that is steep near its end costs the student more than it gives (measured on compressed copper).
     """
     pairs = {}
     for first, second in combinations_with_replacement(sorted(elements), 2):
@@ -76,14 +77,14 @@ def _fit_wall(fallback: PairTerm, length: float, curve: Curve | None) -> PairTer
     near = (distances >= start - 1e-9) & (distances <= 1.3 * length)
     if np.count_nonzero(near) < MINIMUM_POINTS + 1:
         return refuse(f'{np.count_nonzero(near)} dimers above {start:.3f} Å, expected at least {MINIMUM_POINTS + 1}')
-    end = min(float(distances[near][np.argmin(energies[near])]), END * length)
-    if end < start + NARROWEST_WALL * length:
+    minimum = min(float(distances[near][np.argmin(energies[near])]), END * length)
+    if minimum < start + NARROWEST_FIT * length:
         return refuse(f'the teacher is not repulsive above {start:.3f} Å')
-    spline = CubicSpline(distances[near], energies[near])
-    points = np.linspace(max(start, distances[near][0]), end, 20)[:-1]
-    rise = spline(points) - spline(end)
-    shape = wall(points, end, JOIN_INNER * length)[0]
-    depth = float(shape @ rise / (shape @ shape))
-    if not np.all(np.diff(rise) < 0) or not np.isfinite(depth) or depth <= 0:
-        return refuse(f'the teacher does not rise monotonically inwards from {end:.3f} to {start:.3f} Å')
-    return PairTerm(form='LJ', charges=fallback.charges, inner=JOIN_INNER * length, outer=start, end=end, depth=depth)
+    points = np.linspace(max(start, float(distances[near][0])), minimum, 20)
+    curve_there = CubicSpline(distances[near], energies[near])(points)
+    shape = wall(points, END * length, JOIN_INNER * length)[0]
+    depth = float(np.linalg.lstsq(np.column_stack([shape, np.ones_like(shape)]), curve_there, rcond=None)[0][0])
+    if not np.all(np.diff(curve_there[:-1]) < 0) or not np.isfinite(depth) or depth <= 0:
+        return refuse(f'the teacher does not rise monotonically inwards from {minimum:.3f} to {start:.3f} Å')
+    inner, end = JOIN_INNER * length, END * length
+    return PairTerm(form='LJ', charges=fallback.charges, inner=inner, outer=start, end=end, depth=depth)
