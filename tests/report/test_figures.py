@@ -60,21 +60,24 @@ def test_learning_curve(ax):
 def test_gates_are_fractions_of_their_limits():
     assert figures.gate_ratio({'name': 'bulk', 'value': -0.05, 'limit': 0.1, 'passed': True}) == pytest.approx(0.5)
     assert figures.gate_ratio({'name': 'bulk', 'value': 0.3, 'limit': 0.1, 'passed': False}) == pytest.approx(3.0)
-    # no number, not finite, or a limit from below: the verdict alone is drawn
-    assert figures.gate_ratio({'name': 'born', 'value': True, 'limit': True, 'passed': True}) == 0.5
-    assert figures.gate_ratio({'name': 'md', 'value': float('nan'), 'limit': 10.0, 'passed': False}) == 2.0
-    assert figures.gate_ratio({'name': 'c44', 'value': 40.0, 'limit': 0.0, 'passed': True}) == 0.5
-    assert figures.gate_ratio({'name': 'least', 'value': 40.0, 'limit': 1.0, 'passed': True}) == 0.5
+    # no number, not finite, no limit, or a limit from below
+    assert figures.gate_ratio({'name': 'born', 'value': True, 'limit': True, 'passed': True}) is None
+    assert figures.gate_ratio({'name': 'born', 'value': None, 'limit': 0.0, 'passed': True}) is None
+    assert figures.gate_ratio({'name': 'md', 'value': float('nan'), 'limit': 10.0, 'passed': False}) is None
+    assert figures.gate_ratio({'name': 'c44', 'value': 40.0, 'limit': 0.0, 'passed': True}) is None
+    assert figures.gate_ratio({'name': 'least', 'value': 40.0, 'limit': 1.0, 'passed': True}) is None
 
 
 def test_gates_and_phase_times_are_one_bar_each(ax):
     gates = [
         {'name': 'bulk_modulus', 'value': 0.05, 'limit': 0.1, 'passed': True},
         {'name': 'lattice', 'value': 0.5, 'limit': 0.1, 'passed': False},
+        {'name': 'born', 'value': None, 'limit': 0.0, 'passed': True},
     ]
     figures.draw_gates(ax, gates)
-    assert [bar.get_width() for bar in ax.patches] == [0.5, 2.0]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ['bulk modulus', 'lattice']
+    assert [bar.get_width() for bar in ax.patches] == [0.5, 2.0, 0.0]
+    assert [text.get_text() for text in ax.texts] == ['0.50', '5.00', 'passed']
+    assert [label.get_text() for label in ax.get_yticklabels()] == ['bulk modulus', 'lattice', 'born']
     other = Figure().add_subplot()
     phases = [
         {'label': 'distillation_1', 'phase': 'distillation', 'wall_s': 12.0},

@@ -78,31 +78,29 @@ def draw_learning(ax: Any, learning: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_gates(ax: Any, gates: Sequence[Mapping[str, Any]]) -> None:
-    """Draw each gate's value over its limit (1 is the limit); gates without numbers are drawn by verdict."""
-    names, ratios, colours = [], [], []
-    for gate in gates:
+    """Draw each gate's value over its limit (1 is the limit); of a gate without numbers the verdict is written."""
+    rows = np.arange(len(gates))
+    for row, gate in zip(rows, gates, strict=True):
         ratio = gate_ratio(gate)
-        names.append(str(gate['name']).replace('_', ' '))
-        ratios.append(min(ratio, 2.0))
-        colours.append(GOOD if gate['passed'] else ALARM)
-    rows = np.arange(len(names))
-    ax.barh(rows, ratios, color=colours, height=0.6)
+        colour = GOOD if gate['passed'] else ALARM
+        words = ('passed' if gate['passed'] else 'failed') if ratio is None else f'{ratio:.2f}'
+        width = 0.0 if ratio is None else min(ratio, 2.0)
+        ax.barh(row, width, color=colour, height=0.6)
+        ax.annotate(words, (width, row), textcoords='offset points', xytext=(4, -3), fontsize=8, color=colour)
     ax.axvline(1.0, color=INK, linewidth=0.9, linestyle='--')
-    ax.set_yticks(rows, names, fontsize=8)
+    ax.set_yticks(rows, [str(gate['name']).replace('_', ' ') for gate in gates], fontsize=8)
     ax.invert_yaxis()
-    ax.set_xlim(0, 2.05)
+    ax.set_xlim(0, 2.2)
     ax.set_xlabel('value / limit (cut at 2)')
 
 
-def gate_ratio(gate: Mapping[str, Any]) -> float:
-    """Return |value| / limit, or 0.5 and 2 for a passed and a failed gate that has no such numbers."""
+def gate_ratio(gate: Mapping[str, Any]) -> float | None:
+    """Return value / limit, or ``None`` for a gate without such numbers or with a limit from below."""
     value, limit = gate.get('value'), gate.get('limit')
-    numeric = all(isinstance(number, int | float) and not isinstance(number, bool) for number in (value, limit))
-    if numeric and limit and np.isfinite([value, limit]).all():
-        ratio = abs(value) / abs(limit)  # type: ignore[arg-type]
-        if (ratio <= 1) == bool(gate['passed']):
-            return float(ratio)
-    return 0.5 if gate['passed'] else 2.0
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in (value, limit)):
+        return None
+    ratio = abs(float(value)) / abs(float(limit)) if limit else np.nan  # type: ignore[arg-type]
+    return float(ratio) if np.isfinite(ratio) and (ratio <= 1) == bool(gate['passed']) else None
 
 
 def draw_phase_times(ax: Any, phases: Sequence[Mapping[str, Any]]) -> None:
