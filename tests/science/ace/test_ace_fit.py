@@ -1,0 +1,183 @@
+"""The linear fit: gives back what made the labels; blocks add up to the batch; what is masked is not learnt."""
+
+import numpy as np
+import pytest
+from fit_examples import BASELINE, CONFIG, ELEMENTS, labelled_frames, true_potential
+
+from aiida_pyacemaker.science.ace import build_potential, evaluate
+from aiida_pyacemaker.science.ace.blocks import FitBlock, make_fit_block
+from aiida_pyacemaker.science.ace.fit import fit_reference_energies, prior_scales, solve_blocks
+from aiida_pyacemaker.science.ace.weights import RowWeights
+from aiida_pyacemaker.science.frames import HAS_FORCES, concatenate_frames
+
+WEIGHTS = RowWeights()
+REFERENCE = true_potential().reference_energies
+EMPTY = build_potential(ELEMENTS, CONFIG).with_reference_energies(REFERENCE)
+
+
+@pytest.fixture(scope='module')
+def sources():
+    return {name: labelled_frames(6, seed) for name, seed in (('pool', 1), ('surrogate', 2))}
+
+
+@pytest.fixture(scope='module')
+def blocks(sources):
+    return {name: block(frames, name) for name, frames in sources.items()}
+
+
+def block(frames, name, potential=EMPTY, **options):
+    return make_fit_block(frames, potential, name=name, baseline=BASELINE, weights=WEIGHTS, **options)
+
+
+def solve(blocks, potential=EMPTY, *, factors=None, ridge=1e-14, **options):
+    return solve_blocks(list(blocks), potential, factors=factors or {}, ridge=ridge, ridge_floor=1e-16, **options)
+
+
+def predictions(potential, frames):
+    """Energies and forces of all frames, flat."""
+    rows = [evaluate(potential, atoms) for atoms in frames.iter_atoms()]
+    return np.concatenate([np.append(row.forces.ravel(), row.energies.sum()) for row in rows])
+
+
+def test_gives_back_the_potential_that_made_the_labels(blocks):
+    result = solve(blocks.values())
+    test = labelled_frames(3, 9)
+    # noise-free labels; what is left is the ridge of 1e-14 in ill-conditioned directions
+    assert predictions(result.potential, test) == pytest.approx(predictions(true_potential(), test), abs=1e-5)
+    for source in result.metrics['sources'].values():
+        assert source['rmse_energy_eV_per_atom'] < 1e-6 and source['rmse_forces_eV_per_A'] < 1e-5
+
+
+def test_reference_energies_are_found_with_the_coefficients(blocks, sources):
+    guess = fit_reference_energies(list(sources.values()), ELEMENTS, BASELINE)
+    start = EMPTY.with_reference_energies(guess)
+    result = solve(blocks.values(), start, fit_reference=True)
+    assert max(source['rmse_energy_eV_per_atom'] for source in result.metrics['sources'].values()) < 1e-5
+    kept = solve(blocks.values(), result.potential)
+    assert kept.potential.reference_energies == result.potential.reference_energies
+
+
+def test_reference_energies_of_one_composition_are_the_mean_per_atom(sources):
+    frames = labelled_frames(3, 4, elements=('Al',))
+    known = np.array([BASELINE.evaluate(atoms)[0].sum() for atoms in frames.iter_atoms()])
+    mean = np.mean((frames.energy - known) / np.diff(frames.offsets))
+    assert fit_reference_energies([frames], ['Al'], BASELINE)['Al'] == pytest.approx(mean, rel=1e-12)
+    assert fit_reference_energies([], ['Al']) == {'Al': 0.0}
+
+
+def normal_equations(sources, potential, ridge):
+    """Brute-force twin: all rows of all sources at once, weights written out, solved densely."""
+    from aiida_pyacemaker.science.ace import design_rows
+
+    rows, targets = [], []
+    for frames in sources.values():
+        n_atoms, n_frames = frames.n_atoms, len(frames)
+        scale = {'e': np.sqrt(1 / 111 / n_frames) / 1e-3, 'f': np.sqrt(100 / 111 / (3 * n_atoms)) / 0.1,
+                 's': np.sqrt(10 / 111 / (6 * n_frames)) / 1e-2}
+        for index, atoms in enumerate(frames.iter_atoms()):
+            design, known, size = design_rows(potential, atoms), BASELINE.evaluate(atoms), len(atoms)
+            free = sum(REFERENCE[symbol] for symbol in atoms.get_chemical_symbols()) + known[0].sum()
+            volume = atoms.get_volume() / size
+            rows += [scale['e'] * design.energy[None] / size,
+                     scale['f'] * design.forces.reshape(3 * size, -1),
+                     scale['s'] * design.stress * volume]
+            targets += [[scale['e'] * (frames.energy[index] - free) / size],
+                        scale['f'] * (frames.forces[frames.span(index)] - known[1]).ravel(),
+                        scale['s'] * (frames.stress[index] - known[2]) * volume]
+    design, target, scales = np.concatenate(rows), np.concatenate(targets), prior_scales(potential)
+    strength = np.sqrt(ridge * np.mean(np.linalg.svd(design / scales, compute_uv=False) ** 2))
+    design = np.concatenate([design, strength * np.diag(scales)])
+    return np.linalg.lstsq(design, np.append(target, np.zeros(len(scales))), rcond=None)[0]
+
+
+def test_blocks_equal_the_batch_to_round_off_in_predictions(sources, blocks):
+    batch = EMPTY.with_coefficients(normal_equations(sources, EMPTY, 1e-8))
+    added = solve(blocks.values(), ridge=1e-8).potential
+    test = labelled_frames(2, 9)
+    wanted = predictions(batch, test)
+    assert predictions(added, test) == pytest.approx(wanted, rel=1e-9, abs=1e-9 * np.abs(wanted).max())
+
+
+def test_streaming_in_pieces_equals_one_piece(sources, blocks, monkeypatch):
+    monkeypatch.setattr('aiida_pyacemaker.science.ace.blocks.BUFFERED_ROWS', 10)
+    monkeypatch.setattr('aiida_pyacemaker.science.ace.blocks.BUFFERED_CANDIDATES', 35)
+    streamed = block(sources['pool'], 'pool')
+    for kind, factor in blocks['pool'].factors.items():
+        assert streamed.factors[kind].T @ streamed.factors[kind] == pytest.approx(factor.T @ factor, rel=1e-9, abs=1e-9)
+    assert streamed.n_rows == blocks['pool'].n_rows == {'energy': 6, 'forces': 144, 'stress': 36}
+
+
+def test_forgetting_a_source_equals_a_fit_without_it(blocks):
+    forgotten = solve(blocks.values(), factors={'surrogate': 0.0})
+    without = solve([blocks['pool']])
+    assert forgotten.potential.coefficients.tolist() == without.potential.coefficients.tolist()
+    assert list(forgotten.metrics['sources']) == ['pool']
+    for element, inverse in without.active_set.inverses.items():
+        assert (forgotten.active_set.inverses[element] == inverse).all()
+
+
+def test_a_source_counts_once_however_many_frames_it_holds(sources, blocks):
+    twice = block(concatenate_frames([sources['pool'], sources['pool']]), 'pool')
+    same = solve([twice, blocks['surrogate']], ridge=1e-8).potential
+    wanted = predictions(solve(blocks.values(), ridge=1e-8).potential, sources['pool'])
+    assert predictions(same, sources['pool']) == pytest.approx(wanted, abs=1e-9 * np.abs(wanted).max())
+    sums = twice.weight_sums
+    squares = [(factor * WEIGHTS.scales[kind]) ** 2 * sums[kind] for kind, factor in WEIGHTS.row_factors(sums).items()]
+    assert sum(squares) == pytest.approx(1.0, rel=1e-14)
+
+
+def test_masked_atoms_give_no_rows_and_no_environments(sources):
+    frames = sources['pool'].select([0, 1])
+    weight = np.zeros(frames.n_atoms)
+    weight[[2, 9]] = 1.0
+    forces = np.where(weight[:, None] > 0, frames.forces, np.nan)
+    masked = frames.with_columns(force_weight=weight, forces=forces, label_mask=np.full(2, 7))
+    result = block(masked, 'cutout')
+    assert result.n_rows == {'forces': 6}
+    assert sum(len(rows) for rows in result.candidates.values()) == 2
+    corrupted = forces.copy()
+    corrupted[weight == 0] = 1e6
+    again = block(masked.with_columns(forces=corrupted, energy=np.full(2, 1e9)), 'cutout')
+    assert (again.factors['forces'] == result.factors['forces']).all()
+
+
+def test_label_that_is_announced_but_missing_is_refused(sources):
+    frames = sources['pool'].select([0])
+    with pytest.raises(ValueError, match='frame 0 announces energy'):
+        block(frames.with_columns(energy=np.array([np.nan])), 'pool')
+    only_forces = frames.with_columns(energy=np.array([np.nan]), label_mask=np.full(1, HAS_FORCES))
+    assert list(block(only_forces, 'pool').factors) == ['forces']
+
+
+def test_atoms_inside_the_inner_cutoff_are_left_to_the_baseline(sources):
+    frames = sources['pool'].select([0])
+    positions = frames.positions.copy()
+    positions[1] = positions[0] + [0.0, 0.0, 1.2]
+    result = block(frames.with_columns(positions=positions), 'pool')
+    assert result.n_too_close >= 2
+    assert result.n_rows == {'forces': 3 * (frames.n_atoms - result.n_too_close)}
+
+
+def test_save_and_load_and_refusals(blocks, tmp_path):
+    blocks['pool'].save(tmp_path / 'block_pool.npz')
+    again = FitBlock.load(tmp_path / 'block_pool.npz')
+    assert again.theory == 'teacher' and again.weights == WEIGHTS and again.frozen == blocks['pool'].frozen
+    assert solve([again]).potential.coefficients.tolist() == solve([blocks['pool']]).potential.coefficients.tolist()
+    other = build_potential(ELEMENTS, CONFIG.model_copy(update={'cutoff': 5.0}))
+    with pytest.raises(ValueError, match=r"block 'pool' was made for another fit \(basis: block has"):
+        solve([again], other)
+    with pytest.raises(ValueError, match='each once'):
+        solve([again, blocks['pool']])
+    (tmp_path / 'text.npz').write_text('no')
+    with pytest.raises(ValueError, match=r'text\.npz is not a fit block'):
+        FitBlock.load(tmp_path / 'text.npz')
+
+
+def test_evidence_picks_a_larger_ridge_for_noisier_labels(sources):
+    ridges = []
+    for noise in (0.0, 0.3, 3.0):
+        rng = np.random.default_rng(0)
+        forces = sources['pool'].forces + rng.normal(scale=noise, size=sources['pool'].forces.shape)
+        noisy = sources['pool'].with_columns(forces=forces, label_mask=np.full(6, HAS_FORCES))
+        ridges.append(solve([block(noisy, 'pool')], ridge=None).ridge)
+    assert ridges[0] < ridges[1] < ridges[2]
