@@ -13,6 +13,7 @@ from ase.build import bulk
 
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.science.baseline import fit_baseline
 
 FIXTURES = Path(__file__).parents[1] / 'fixtures'
 LammpsCalculation = CalculationFactory('pyacemaker.lammps')
@@ -77,7 +78,18 @@ def test_a_segment_reaches_its_goal_and_the_next_goes_on(inputs):
     assert np.isnan(resumed['frames'].get_frames().gamma[-32:]).all()
 
 
-def test_a_halt_is_an_outcome_not_a_failure(inputs):
+@pytest.fixture
+def potential_with_baseline(tmp_path):
+    for name in ('potential.yaml', 'potential.asi'):
+        (tmp_path / name).write_bytes((FIXTURES / 'md' / name).read_bytes())
+    baseline = fit_baseline(['Cu'], 'ZBL')
+    (tmp_path / 'baseline.json').write_text(baseline.to_json())
+    baseline.write_lammps_table(tmp_path / 'baseline.table')
+    return AcePotentialData.from_folder(tmp_path).store()
+
+
+def test_a_halt_is_an_outcome_not_a_failure(inputs, potential_with_baseline):
+    inputs['potential'] = potential_with_baseline
     rule = {'threshold_add_train': 1e-4, 'threshold_call_dft': 1e-3, 'threshold_danger': 1e6}
     inputs['thresholds'] = orm.Dict(rule)
     outputs, node = run_get_node(LammpsCalculation, inputs)
@@ -118,7 +130,7 @@ def test_a_file_that_is_no_restart_is_refused_by_lammps(inputs):
 def parse_folder(inputs, tmp_path):
     """Parse files as if LAMMPS had left them; return (outputs, exit code)."""
 
-    def parse(log, **files):
+    def parse(log, checks='0 1.5 0 0 0\n10 9.5 3 2 0\n', **files):
         node = orm.CalcJobNode(computer=inputs['code'].computer, process_type='aiida.calculations:pyacemaker.lammps')
         for key, value in inputs['metadata']['options'].items():
             node.set_option(key, value)
@@ -129,7 +141,7 @@ def parse_folder(inputs, tmp_path):
         retrieved = orm.FolderData()
         if log is not None:
             retrieved.base.repository.put_object_from_bytes(log.encode(), 'log.lammps')
-            retrieved.base.repository.put_object_from_bytes(b'0 1.5 0 0 0\n10 9.5 3 2 0\n', 'gamma.log')
+            retrieved.base.repository.put_object_from_bytes(checks.encode(), 'gamma.log')
         retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
         retrieved.store()
         for name, content in files.items():
@@ -148,9 +160,8 @@ def read_fixture(name):
 
 def test_a_killed_run_keeps_what_it_left(parse_folder):
     dump = (FIXTURES / 'lammps' / 'halt.dump').read_bytes()
-    state = dump.replace(b'x y z f_gam', b'x y z f_gam')
     restart = (FIXTURES / 'lammps' / 'final.restart').read_bytes()
-    outputs, code = parse_folder(read_fixture('log.kill'), **{'ring.20.dump': state, 'restart.a': restart})
+    outputs, code = parse_folder(read_fixture('log.kill'), **{'ring.20.dump': dump, 'restart.a': restart})
     assert code.status == 400
     assert 'outcome' not in outputs
     assert len(outputs['frames']) == len(outputs['summary']['frame_steps'])
@@ -170,6 +181,12 @@ def test_nothing_and_half_of_it_have_exit_codes_of_their_own(parse_folder):
     assert parse_folder(None)[1].status == 302
     assert parse_folder(read_fixture('log.md'))[1].status == 303
     assert parse_folder('LAMMPS\nERROR: Unknown pair style {x}\n')[1].status == 310
+
+
+def test_grades_that_are_all_zero_are_no_grades(parse_folder):
+    """An older pair style with a newer library gives 0 everywhere and ends well."""
+    log = read_fixture('log.md')
+    assert parse_folder(log, checks='0 0 0 0 0\n10 0 0 0 0\n')[1].status == 412
 
 
 def test_numbers_that_are_not_finite_have_an_exit_code(parse_folder):

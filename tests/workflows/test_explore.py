@@ -1,5 +1,6 @@
 """MD in segments as a WorkChain: goal, halt, roll-back, wall limit, kills."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -95,8 +96,6 @@ def test_a_wall_limit_adds_a_boundary_and_the_budget_ends_the_run(inputs):
 
 
 def test_what_lammps_refuses_is_not_tried_again(inputs):
-    import io
-
     del inputs['structure']
     inputs['restart'] = orm.SinglefileData(io.BytesIO(b'no restart file'), filename='x').store()
     _, node = run_get_node(ExplorationWorkChain, **inputs)

@@ -68,6 +68,10 @@ class LammpsCalculation(CalcJob):
             400: ('ERROR_KILLED', 'LAMMPS was killed; frames and restart files that were left are attached.'),
             410: ('ERROR_LOST_ATOMS', 'Atoms left the box before a check saw it: {message}'),
             411: ('ERROR_NON_FINITE', 'Positions or energy became NaN before a check saw it: {message}'),
+            412: (
+                'ERROR_GRADES_ARE_ZERO',
+                'Every γ of {count} checks is 0: pair style and ML-PACE library do not match.',
+            ),
         }
         for status, (name, message) in codes.items():
             spec.exit_code(status, name, invalidates_cache=True, message=message)

@@ -73,6 +73,8 @@ class LammpsParser(Parser):
             return self.exit_codes.ERROR_NON_FINITE.format(message=_one_line(log.error))
         if record.outcome is None:
             return self._scheduler() or self.exit_codes.ERROR_KILLED
+        if record.summary['n_checks'] and record.summary['largest_gamma'] == 0.0:
+            return self.exit_codes.ERROR_GRADES_ARE_ZERO.format(count=record.summary['n_checks'])
         try:
             first, last = (read_dump(folder / name)[0] for name in (script.FIRST_DUMP, script.LAST_DUMP))
             self.out('boundary', orm.ArrayData({**_boundary('first', first), **_boundary('last', last)}))

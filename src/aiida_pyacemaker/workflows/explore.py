@@ -14,7 +14,7 @@ from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .submission import SubmitOnce, derived_seed
 
 MAX_TRIES = 3
-REFUSED = 310
+HOPELESS = (310, 412)  # refused by LAMMPS, grades that are all zero: the same again would end the same
 HALTS = ('halted', 'danger', 'lost_atoms', 'non_finite')
 
 
@@ -58,7 +58,7 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_SEGMENT', message='LAMMPS failed: {message}')
         spec.exit_code(402, 'ERROR_NO_RESTART', message='The end is unphysical and no earlier restart file exists.')
         spec.exit_code(403, 'ERROR_NOTHING_TO_LEARN',
-                       message='MD halted and no physical frame before shows an atom above the add threshold.')  # fmt: skip
+                       message='MD halted and no physical frame shows an atom above the add threshold.')  # fmt: skip
         spec.exit_code(
             601, 'SEGMENTS_SPENT', message='All {count} segments are spent at step {step}; outputs attached.'
         )
@@ -170,7 +170,7 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         """Replay a segment that was killed, up to three times; a script that LAMMPS refuses stays refused."""
         said = child.exit_message or str(child.process_state)
         self.report(f'{child.process_label}<{child.pk}> failed, try {self.ctx.tries} of {MAX_TRIES}: {said}')
-        if child.exit_status == REFUSED or self.ctx.tries >= MAX_TRIES:
+        if child.exit_status in HOPELESS or self.ctx.tries >= MAX_TRIES:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SEGMENT.format(message=said)
         self.ctx.tries += 1
         return None

@@ -12,7 +12,7 @@ from stand_in import FIXTURES, PAIR_LINES, LennardJones, copper, run_in, run_seg
 
 from aiida_pyacemaker.science.ace import AceCalculator, AcePotential, ActiveSet
 from aiida_pyacemaker.science.baseline import fit_baseline
-from aiida_pyacemaker.science.md import read_dump, read_log
+from aiida_pyacemaker.science.md import read_dump, read_log, to_frames
 from aiida_pyacemaker.science.md.engine import EngineError, logical_lines, parse_arguments
 from aiida_pyacemaker.science.md.neighbours import VerletList
 from aiida_pyacemaker.science.md.script import write_structure
@@ -59,8 +59,6 @@ def test_energy_forces_pressure_and_grades_are_those_of_the_calculator(tmp_path,
     status, log = run_static(tmp_path, rattled(cell), PAIR_LINES)
     assert status == 0, log.error
     shot = read_dump(tmp_path / 'out.dump')[0]
-    from aiida_pyacemaker.science.md import to_frames
-
     atoms = to_frames([shot], ['Cu']).atoms(0)
     potential = AcePotential.read(tmp_path / 'potential.yaml')
     atoms.calc = AceCalculator(potential, active_set=ActiveSet.read(tmp_path / 'potential.asi'))
@@ -73,8 +71,7 @@ def test_energy_forces_pressure_and_grades_are_those_of_the_calculator(tmp_path,
 
 
 def test_hybrid_overlay_adds_the_tabulated_baseline(tmp_path):
-    baseline = fit_baseline(['Cu'], 'ZBL', None)
-    baseline = getattr(baseline, 'baseline', baseline)
+    baseline = fit_baseline(['Cu'], 'ZBL')
     atoms = copper()
     atoms.set_cell(atoms.cell * 0.85, scale_atoms=True)
     atoms.rattle(0.1, seed=3)

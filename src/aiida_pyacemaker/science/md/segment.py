@@ -60,6 +60,7 @@ def read_segment(
         'goal_step': md.n_steps,
         'halts': {name: {'step': step, 'value': value} for name, (step, value) in log.halts.items()},
         'n_checks': len(checks['step']),
+        'largest_gamma': float(checks['max_gamma'].max(initial=0.0)),
         'n_checks_over_add': int(np.count_nonzero(checks['n_over_add'])),
         'n_checks_over_call': int(np.count_nonzero(checks['n_over_call'])),
         'n_checks_over_danger': int(np.count_nonzero(checks['n_over_danger'])),
