@@ -23,7 +23,7 @@ test: setup
 	$(BIN)/python -m pytest
 
 demo: setup
-	$(BIN)/python examples/silicon/demo.py
+	$(BIN)/python -W ignore examples/silicon/demo.py
 
 recompute: setup
 	$(BIN)/python examples/silicon/recompute.py
