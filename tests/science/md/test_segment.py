@@ -136,6 +136,23 @@ def test_atoms_that_fly_apart_are_lost_or_not_finite_but_reported(tmp_path):
     assert record.restart_previous == 'begin.restart'
 
 
+def test_forces_that_are_not_finite_between_two_checks_end_the_run(tmp_path):
+    class Breaking(LennardJones):
+        calls = 0
+
+        def evaluate(self, elements, pairs, *, with_gamma):
+            energy, forces, virial, gamma = super().evaluate(elements, pairs, with_gamma=with_gamma)
+            self.calls += 1
+            return energy, forces * (np.nan if self.calls == 15 else 1.0), virial, gamma
+
+    evaluator = Breaking()
+    status, log = run_segment(tmp_path, lambda *_: evaluator, md={'ensemble': 'nve', 'restart_every': 10})
+    assert (status, log.failure) == (1, 'non_finite')
+    record, _ = record_of(tmp_path, log)
+    assert (record.outcome, record.summary['restart_previous_step']) == ('non_finite', 10)
+    assert record.summary['frame_steps'] == [0, 10]
+
+
 def test_a_wall_limit_is_a_soft_end(tmp_path):
     md = {'n_steps': 10_000_000, 'ensemble': 'nve', 'dump_every': 1000}
     status, log = run_segment(tmp_path, load_student, md=md, wall_seconds=1.0)

@@ -69,6 +69,8 @@ class ForceServer:
         order = np.argsort(tag, kind='stable')
         cell, origin, pbc = self._box()
         types = np.array(self.lmp.numpy.extract_atom('type')[: len(tag)]).ravel()
+        if not np.isfinite(positions).all():
+            raise ValueError('Non-numeric positions - simulation unstable')
         pairs = self._list.pairs(positions[order] - origin, cell, pbc)
         setting_up = step <= self._last_step or self._last_step < 0
         wanted = [name for name, every in self.gamma_fixes.items() if setting_up or step % every == 0]
