@@ -1,0 +1,131 @@
+"""The fit as a program: two generations, named failures, files that read back."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from aiida_pyacemaker.science.ace import evaluate
+from aiida_pyacemaker.science.ace.blocks import FitBlock
+from aiida_pyacemaker.science.frames import HAS_ENERGY, Frames
+from aiida_pyacemaker.science.student import load_student
+from aiida_pyacemaker.tasks.main import run_task
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'science' / 'ace'))
+from fit_examples import labelled_frames
+
+FIT = {'cutoff': 4.5, 'number_of_functions_per_element': 30}
+
+
+def run(folder, monkeypatch, **inputs):
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    (folder / 'task.json').write_text(json.dumps({'elements': ['Al', 'Ni'], 'fit': FIT, **inputs}))
+    result = run_task('ace_fit', folder / 'task.json')
+    return json.loads(json.dumps(result, allow_nan=False))
+
+
+def dimers():
+    structures, energies = [], []
+    for pair in (('Al', 'Al'), ('Al', 'Ni'), ('Ni', 'Ni')):
+        for distance in np.linspace(1.2, 4.5, 30):
+            structures.append(Atoms(pair, positions=[[0, 0, 0], [0, 0, distance]]))
+            energies.append(2.0 * ((1 - np.exp(-1.9 * (distance - 2.3))) ** 2 - 1))
+    return Frames.from_atoms(structures, energy=energies, label_mask=np.full(90, HAS_ENERGY))
+
+
+@pytest.fixture(scope='module')
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('fit')
+    labelled_frames(12, 1).save(folder / 'pool.npz')
+    labelled_frames(3, 5).save(folder / 'held_out.npz')
+    dimers().save(folder / 'dimers.npz')
+    with pytest.MonkeyPatch.context() as patch:
+        result = run(folder, patch, datasets={'pool': 'pool.npz'}, held_out='held_out.npz', dimers='dimers.npz', seed=7)
+    return folder, result
+
+
+def test_first_generation_writes_a_student_and_its_metrics(first):
+    folder, result = first
+    assert result['status'] == 0, result
+    assert {entry['form'] for entry in result['baseline'].values()} == {'LJ'}
+    assert all(entry['repulsive'] for entry in result['short_range'].values())
+    assert result['n_functions'] == [30, 30] and result['seed'] == 7
+    # 12 frames of another baseline than the labels': the student makes up for the difference
+    assert result['sources']['pool']['rmse_forces_eV_per_A'] < 0.2
+    assert result['held_out']['rmse_forces_eV_per_A'] < 0.5
+    assert result['sources']['pool']['gamma_quantiles']['max'] <= 1.02
+    stages = [json.loads(line)['stage'] for line in (folder / 'progress.jsonl').read_text().splitlines()]
+    assert stages[0] == 'rows of pool' and 'solve' in stages and stages[-1] == 'held out'
+
+
+def test_metrics_are_those_of_the_written_student(first):
+    folder, result = first
+    student, frames = load_student(folder), Frames.load(folder / 'held_out.npz')
+    errors = []
+    for index, atoms in enumerate(frames.iter_atoms()):
+        atoms.calc = student.calculator()
+        errors.append((atoms.get_forces() - frames.forces[frames.span(index)]).ravel())
+    found = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+    assert found == pytest.approx(result['held_out']['rmse_forces_eV_per_A'], rel=1e-9)
+    assert (folder / 'potential.yace').is_file() and (folder / 'baseline.table').is_file()
+
+
+def test_second_generation_learns_a_cutout_on_a_frozen_basis(first, tmp_path, monkeypatch):
+    folder, _ = first
+    frames = labelled_frames(1, 33, amplitude=0.3, theory='dft')
+    core = np.zeros(frames.n_atoms)
+    core[:2] = 1.0
+    frames.with_columns(force_weight=core, energy=np.full(1, 99.0)).save(tmp_path / 'cutout.npz')
+    old = load_student(folder)
+    result = run(
+        tmp_path, monkeypatch, datasets={'cutout_1': 'cutout.npz'}, blocks={'pool': str(folder / 'block_pool.npz')},
+        potential=str(folder), factors={'pool': 0.1}, baseline='ZBL',
+    )
+    assert result['status'] == 0, result
+    assert not (tmp_path / 'block_pool.npz').exists()
+    new = load_student(tmp_path)
+    assert new.potential.digest == old.potential.digest and new.baseline == old.baseline
+    assert new.potential.reference_energies == old.potential.reference_energies
+    block = FitBlock.load(tmp_path / 'block_cutout_1.npz')
+    assert block.n_rows == {'forces': 6} and block.theory == 'dft'
+    assert result['sources']['cutout_1']['factor'] == 10.0 and result['sources']['pool']['factor'] == 0.1
+    atoms = frames.atoms(0)
+    errors = []
+    for student in (old, new):
+        forces = evaluate(student.potential, atoms).forces + student.baseline.evaluate(atoms)[1]
+        errors.append(np.abs(forces - frames.forces)[:2].max())
+    assert errors[1] < 0.2 * errors[0]
+    gamma = evaluate(new.potential, atoms, active_set=new.active_set).gamma
+    assert gamma[:2].max() <= 1.02  # a trained core atom is no extrapolation any more
+
+
+def test_relabelled_source_can_be_forgotten(first, tmp_path, monkeypatch):
+    folder, _ = first
+    labelled_frames(6, 2).save(tmp_path / 'new.npz')
+    result = run(
+        tmp_path, monkeypatch, datasets={'new': 'new.npz'}, blocks={'pool': str(folder / 'block_pool.npz')},
+        potential=str(folder), factors={'pool': 0.0},
+    )
+    assert list(result['sources']) == ['new']
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'failure', 'message'),
+    [
+        ({}, 'NOTHING_LEFT', 'at least one source'),
+        ({'datasets': {'pool': 'missing.npz'}}, 'UNREADABLE_FILE', 'missing.npz'),
+        ({'datasets': {'pool': 'pool.npz'}, 'elements': ['Al']}, 'UNKNOWN_ELEMENT', 'Ni'),
+        ({'blocks': {'pool': 'block_pool.npz'}}, 'INVALID_INPUT', 'give its folder'),
+        ({'datasets': {'pool': 'pool.npz'}, 'elements': ['Al', 'Ni', 'Cu']}, 'TOO_FEW_ENVIRONMENTS', 'Cu'),
+    ],
+)
+def test_failures_have_names(first, tmp_path, monkeypatch, inputs, failure, message):
+    folder, _ = first
+    for name in ('pool.npz', 'block_pool.npz'):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    result = run(tmp_path, monkeypatch, **inputs)
+    assert (result['failure'], message in result['message']) == (failure, True), result
