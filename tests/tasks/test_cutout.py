@@ -72,7 +72,7 @@ def test_an_element_the_teacher_does_not_know_is_named(folder):
 
 
 def test_rejections_are_told_and_nothing_left_fails(folder):
-    result = folder(cutout={'core_radius': 4.0})
+    result = folder(cutout={'core_radius': 4.0, 'max_label_atoms': 40})
     assert result['failure'] == 'NOTHING_LEFT'
     assert 'step 30 atom 12' in result['message'] and 'max_label_atoms' in result['message']
 

@@ -91,6 +91,7 @@ def test_labels_are_derivatives_in_the_order_of_the_input_and_the_budget_stops(m
 def check_theory_and_links(dataset, node):
     gamma, mesh = dataset.base.attributes.get('theories')
     assert (gamma['kpoints'], mesh['kpoints']) == ('gamma', '1.2 1/A')
+    assert gamma['code'].startswith('pw.x 6.') and gamma['ecutrho_Ry'] == 32.0
     assert gamma['pseudos'] == {'H': read_upf('H.pz-vbc.UPF').md5, 'Si': read_upf('Si.pz-vbc.UPF').md5}
     for row in range(3):
         calculation = dataset.provenance(row).creator

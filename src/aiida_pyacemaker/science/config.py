@@ -95,7 +95,7 @@ class CutoutConfig(Settings):
     passivation_element: str = 'H'
     policy: Literal['auto', 'covalent'] = 'auto'
     max_epicentres: Count = 2
-    max_label_atoms: Count = 71
+    max_label_atoms: Count = 130
     vacuum: Positive = 6.0
     pre_relaxation_steps: Count = 30
     pre_relaxation_fmax: Positive = 0.3

@@ -60,6 +60,7 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         spec.output('report', valid_type=orm.Dict, help='Epicentres, acceptance, rejections, SCF runs, failures.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_CUTOUT', message='Nothing was cut out: {message}.')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_DFT', message='No cluster was labelled: {message}.')
+        spec.exit_code(601, 'BUDGET_SPENT', message='{message}')
 
     @classmethod
     def get_builder_from_protocol(
@@ -121,28 +122,25 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         return ToContext(dft=self.submit_once('dft', DftLabelWorkChain, inputs))
 
     def inspect_dft(self) -> Any:
-        """Go on with the labels there are."""
-        if 'dataset' not in self.ctx.dft.outputs:
+        """Attach what was paid; go on with the labels there are."""
+        dft = self.ctx.dft.outputs
+        if 'report' in dft:
+            self.out('report', call_once(self, 'report', report_cutouts, self.ctx.cutout.outputs.report, dft.report))
+        if 'failed' in dft:
+            self.out('failed', dft.failed)
+        if 'dataset' not in dft:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_DFT.format(message='; '.join(self.failed('dft')))
         return None
 
-    def results(self) -> None:
-        """Hand the core forces over and attach everything."""
+    def results(self) -> Any:
+        """Hand the core forces over and attach the labels."""
         dft = self.ctx.dft.outputs
+        nodes = (self.ctx.cutout.outputs.training_geometry, dft.dataset, dft.report)
         self.out('label_dataset', dft.dataset)
-        training = call_once(
-            self,
-            'transfer_core_forces',
-            transfer_core_forces,
-            self.ctx.cutout.outputs.training_geometry,
-            dft.dataset,
-            dft.report,
-        )
-        self.out('training_dataset', training)
-        if 'failed' in dft:
-            self.out('failed', dft.failed)
-        report = call_once(self, 'report', report_cutouts, self.ctx.cutout.outputs.report, dft.report)
-        self.out('report', report)
+        self.out('training_dataset', call_once(self, 'transfer_core_forces', transfer_core_forces, *nodes))
+        if self.ctx.dft.exit_status == DftLabelWorkChain.exit_codes.BUDGET_SPENT.status:
+            return self.exit_codes.BUDGET_SPENT.format(message=self.ctx.dft.exit_message)
+        return None
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:

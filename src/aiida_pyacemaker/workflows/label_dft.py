@@ -154,9 +154,9 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
 
     def _theory(self, node: orm.WorkChainNode) -> dict[str, Any]:
         parameters = node.outputs.output_parameters.creator.inputs.parameters.get_dict()
-        atoms = node.inputs.pw.structure.get_ase()
-        kpoints = kpoint_inputs(atoms, self._dft())[1]
-        return describe_theory(parameters, self.inputs.pw.pseudos, kpoints, self.inputs.pw.code)
+        version = str(node.outputs.output_parameters.get_dict().get('creator_version', 'unknown'))
+        kpoints = kpoint_inputs(node.inputs.pw.structure.get_ase(), self._dft())[1]
+        return describe_theory(parameters, self.inputs.pw.pseudos, kpoints, version)
 
     def _find(self, row: int) -> orm.WorkChainNode | None:
         lanes = (find_called(self.node, f'lane_{number}') for number in range(1, len(self.ctx.lanes) + 1))

@@ -28,6 +28,7 @@ def frame_label(row: int) -> str:
 def add_scf_ports(spec: Any) -> None:
     """Declare what an SCF of a frame is made of, but for the frame."""
     spec.input('dataset', valid_type=AtomicDatasetData, help='The frames to label.')
+    spec.input_namespace('pw', help='The `pw.x` program, its pseudopotentials and overrides of its input.')
     spec.input('pw.code', valid_type=orm.AbstractCode, help='The `pw.x` program.')
     spec.input_namespace(
         'pw.pseudos', valid_type=PseudoPotentialData, dynamic=True, help='A UPF pseudopotential for every element.'

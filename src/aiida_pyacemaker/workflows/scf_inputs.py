@@ -19,6 +19,7 @@ MAGNETIC = frozenset(('V', 'Cr', 'Mn', 'Fe', 'Co', 'Ni'))
 STARTING_MAGNETISATION = 0.4  # of the valence electrons
 ONE_THREAD = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
 GAMMA = 'gamma'
+STATED = ('ecutwfc', 'ecutrho', 'smearing', 'degauss', 'nspin')
 
 
 def scf_parameters(
@@ -91,13 +92,18 @@ def _recommended_cutoffs(pseudos: Mapping[str, Any]) -> tuple[float, float] | No
 
 
 def describe_theory(
-    parameters: Mapping[str, Any], pseudos: Mapping[str, Any], kpoints: str, code: orm.AbstractCode
+    parameters: Mapping[str, Any], pseudos: Mapping[str, Any], kpoints: str, version: str
 ) -> dict[str, Any]:
-    """Return what a label is an answer of: equal theories give comparable labels."""
+    """Return what a label is an answer of: labels of equal theories are comparable.
+
+    parameters: the namelists of the run that converged; version: of ``pw.x``. What a run's size or path decides (number
+    of bands, mixing, diagonaliser) is no part of it; any other key of ``SYSTEM`` that a user sets is.
+    """
     system = parameters['SYSTEM']
+    extra = {key: value for key, value in sorted(system.items()) if key not in (*STATED, 'nbnd', 'occupations')}
     return {
         'kind': 'dft',
-        'code': f'{code.default_calc_job_plugin or "quantumespresso.pw"}@{code.label}',
+        'code': f'pw.x {version}',
         'pseudos': {element: pseudos[element].md5 for element in sorted(pseudos)},
         'ecutwfc_Ry': system['ecutwfc'],
         'ecutrho_Ry': system['ecutrho'],
@@ -105,6 +111,7 @@ def describe_theory(
         'degauss_Ry': system.get('degauss'),
         'kpoints': kpoints,
         'nspin': system.get('nspin', 1),
+        **({'system': extra} if extra else {}),
     }
 
 
