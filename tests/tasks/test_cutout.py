@@ -68,7 +68,8 @@ def test_more_cutouts_than_a_frame_gives_come_from_frames_apart(folder):
 
 def test_an_element_the_teacher_does_not_know_is_named(folder):
     result = folder(cutout={'passivation_element': 'F'})
-    assert result['failure'] == 'UNKNOWN_ELEMENT' and "'F'" in result['message']
+    assert result['failure'] == 'UNKNOWN_ELEMENT' and 'models: no F' in result['message']
+    assert folder(potential='nowhere')['failure'] == 'UNREADABLE_FILE'
 
 
 def test_rejections_are_told_and_nothing_left_fails(folder):

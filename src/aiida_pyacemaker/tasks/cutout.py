@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 
+from ..science.ace import AcePotential
 from ..science.config import ActiveLearningThresholds, CutoutConfig
 from ..science.cutout import (
     Cutout,
@@ -104,10 +107,7 @@ class CutoutTask(Task):
     def _cut_all(
         self, frames: Frames, epicentres: list[Epicentre], progress: Progress
     ) -> tuple[list[tuple[Epicentre, Cutout]], list[dict[str, Any]]]:
-        potential = load_student(Path(self.potential)).potential
-        teacher = load_teacher([Path(model) for model in self.models], dtype=self.dtype)
-        self._check_elements(teacher.elements)
-        calculator = teacher_calculator(teacher)
+        potential, calculator = self._load_models(frames)
         benches: dict[int, Workbench] = {}
         accepted, rejected = [], []
         for done, epicentre in enumerate(epicentres, start=1):
@@ -122,14 +122,18 @@ class CutoutTask(Task):
                 progress.report('rejected', done, len(epicentres), reason=str(error))
         return accepted, rejected
 
-    def _check_elements(self, known: tuple[str, ...]) -> None:
-        cap = self.cutout.passivation_element
-        if self.cutout.enable_passivation and cap not in known:
-            raise TaskFailure(
-                'UNKNOWN_ELEMENT',
-                f'cutout.passivation_element = {cap!r}: the teacher knows {", ".join(known)}: give a teacher that '
-                f'was trained on {cap} or set cutout.enable_passivation to false',
-            )
+    def _load_models(self, frames: Frames) -> tuple[AcePotential, Calculator]:
+        """Return student and teacher; both must know the frames, the teacher also the caps."""
+        try:
+            potential = load_student(Path(self.potential)).potential
+            teacher = load_teacher([Path(model) for model in self.models], dtype=self.dtype)
+        except ValueError as error:
+            raise TaskFailure('UNREADABLE_FILE', str(error)) from error
+        present = {chemical_symbols[number] for number in frames.numbers}
+        caps = {self.cutout.passivation_element} if self.cutout.enable_passivation else set()
+        _check_elements('potential', present, potential.elements)
+        _check_elements('models', present | caps, teacher.elements)
+        return potential, teacher_calculator(teacher)
 
     def _write(self, frames: Frames, accepted: list[tuple[Epicentre, Cutout]]) -> None:
         for name in ('label', 'training'):
@@ -148,6 +152,16 @@ class CutoutTask(Task):
                 config_type=np.array([f'cutout_{name}'] * len(parts)),
                 group=np.array([epicentre.frame for _, epicentre in parts]),
             ).save(f'{name}.npz')
+
+
+def _check_elements(name: str, needed: set[str], known: Sequence[str]) -> None:
+    missing = sorted(needed - set(known))
+    if missing:
+        raise TaskFailure(
+            'UNKNOWN_ELEMENT',
+            f'{name}: no {", ".join(missing)}, it knows {", ".join(known)}: give one that was trained on it'
+            ' (caps: see cutout.passivation_element and cutout.enable_passivation)',
+        )
 
 
 TASK = CutoutTask
