@@ -60,11 +60,15 @@ def load_process(identifier: str, profile: str | None) -> int:
 @click.option('--once', is_flag=True, help='Print the tree once and leave.')
 def status_command(process: str, profile: str | None, once: bool) -> None:
     """Watch PROCESS (PK or UUID): its steps by name, with bars for what runs now."""
-    pk = load_process(process, profile)
-    if once:
-        from .tree import tree_of
+    from .setup import daemon_finding
+    from .tree import tree_of
 
-        Console().print(tree_of(pk)[0])
+    pk = load_process(process, profile)
+    tree, over = tree_of(pk)
+    if not over and daemon_finding().state == 'missing':
+        click.echo('the daemon is stopped, nothing moves: verdi daemon start 2', err=True)
+    if once:
+        Console().print(tree)
         return
     try:
         follow(pk)
