@@ -16,7 +16,7 @@ from ..frames import Frames
 from .active_set import ActiveSet
 from .evaluator import evaluate
 from .potential import AcePotential
-from .weights import labelled_kinds
+from .weights import atoms_too_close, labelled_kinds
 
 Array = NDArray[np.float64]
 
@@ -53,13 +53,15 @@ def _root_mean_square(values: Array) -> float | None:
 
 
 def grade_quantiles(frames: Frames, potential: AcePotential, active_set: ActiveSet) -> dict[str, float | None]:
-    """Return quantiles of γ over the atoms with weight > 0 of the labelled frames, None where not finite."""
+    """Return quantiles of γ over the atoms that give rows, None where not finite."""
     grades = [np.zeros(0)]
     for index in range(len(frames)):
         if labelled_kinds(frames, index):
-            gamma = evaluate(potential, frames.atoms(index), active_set=active_set).gamma
+            atoms = frames.atoms(index)
+            gamma = evaluate(potential, atoms, active_set=active_set).gamma
             assert gamma is not None
-            grades.append(gamma[frames.force_weight[frames.span(index)] > 0])
+            learnt = (frames.force_weight[frames.span(index)] > 0) & ~atoms_too_close(atoms, potential)
+            grades.append(gamma[learnt])
     pooled = np.concatenate(grades)
     if not len(pooled):
         return {}
