@@ -98,3 +98,61 @@ def silicon_prototypes():
     from aiida_pyacemaker.data.dataset import AtomicDatasetData
 
     return AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43)).store()
+
+
+TINY_DISTILLATION = {
+    'distillation': {
+        'n_selected': 20,
+        'uncertainty_threshold': 1.0,
+        'pool': {
+            'n_strained': 12,
+            'n_rattled': 14,
+            'n_vacancy': 2,
+            'n_md_frames': 4,
+            'md_steps_between_frames': 2,
+            'n_dimers': 12,
+            'max_atoms': 16,
+        },
+    },
+    'fit': {'number_of_functions_per_element': 25, 'cutoff': 4.5},
+}
+
+
+@pytest.fixture
+def tiny_distillation(task_code, teacher, silicon_prototypes):
+    """Return a function that makes the builder of a distillation of seconds, given overrides by port."""
+    from aiida import orm
+
+    from aiida_pyacemaker.workflows.distillation import DistillationWorkChain
+
+    def build(**overrides):
+        return DistillationWorkChain.get_builder_from_protocol(
+            task_code,
+            teacher=teacher,
+            prototypes=silicon_prototypes,
+            seed=orm.Int(7),
+            protocol='fast',
+            overrides={**TINY_DISTILLATION, **overrides},
+            options={'max_wallclock_seconds': 600},
+        )
+
+    return build
+
+
+@pytest.fixture(scope='session')
+def finished():
+    """Return a dictionary of what was run once in this session: name -> pk."""
+    return {}
+
+
+@pytest.fixture
+def distilled(tiny_distillation, finished):
+    """A finished tiny distillation, run once a session."""
+    from aiida import orm
+    from aiida.engine import run_get_node
+
+    if not orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': finished.get('distilled', -1)}).count():
+        _, node = run_get_node(tiny_distillation())
+        assert node.is_finished_ok, node.exit_message
+        finished['distilled'] = node.pk
+    return orm.load_node(finished['distilled'])

@@ -5,47 +5,18 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
+from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.workflows.distillation import DistillationWorkChain
 
-TINY = {
-    'distillation': {
-        'n_selected': 20,
-        'uncertainty_threshold': 1.0,
-        'pool': {
-            'n_strained': 12,
-            'n_rattled': 14,
-            'n_vacancy': 2,
-            'n_md_frames': 4,
-            'md_steps_between_frames': 2,
-            'n_dimers': 12,
-            'max_atoms': 16,
-        },
-    },
-    'fit': {'number_of_functions_per_element': 25, 'cutoff': 4.5},
-}
 
-
-def tiny_builder(task_code, teacher, prototypes, **overrides):
-    return DistillationWorkChain.get_builder_from_protocol(
-        task_code,
-        teacher=teacher,
-        prototypes=prototypes,
-        seed=orm.Int(7),
-        protocol='fast',
-        overrides={**TINY, **overrides},
-        options={'max_wallclock_seconds': 600},
-    )
-
-
-def test_teacher_becomes_a_student(task_code, teacher, silicon_prototypes):
-    outputs, node = run_get_node(tiny_builder(task_code, teacher, silicon_prototypes))
-    assert node.is_finished_ok, node.exit_message
-    potential = outputs['potential']
+def test_teacher_becomes_a_student(distilled, tiny_distillation):
+    node, outputs = distilled, distilled.outputs
+    potential = outputs.potential
     assert potential.elements == ('Si',) and potential.base.attributes.get('n_functions')['Si'] <= 25
-    assert list(outputs['blocks']) == ['teacher_00'] and outputs['blocks']['teacher_00'].theory == 'teacher'
-    assert len(outputs['labelled']) == 20 and len(outputs['held_out']) == 2
+    assert list(outputs.blocks) == ['teacher_00'] and outputs.blocks.teacher_00.theory == 'teacher'
+    assert len(outputs.labelled) == 20 and len(outputs.held_out) == 2
     labels = node.base.links.get_outgoing(link_type=LinkType.CALL_CALC).all_link_labels()
     steps = {'sample_pool', 'sample_dimers', 'select', 'label', 'label_held_out', 'label_dimers', 'fit'}
     assert set(labels) == steps and len(labels) == len(steps)
@@ -55,39 +26,38 @@ def test_teacher_becomes_a_student(task_code, teacher, silicon_prototypes):
             holds_data = not isinstance(entry.node, orm.Dict | orm.Int | orm.Str)
             assert not holds_data or entry.node.pk in given or entry.node.creator is not None, entry.link_label
     with enable_caching():
-        _, again = run_get_node(tiny_builder(task_code, teacher, silicon_prototypes))
+        _, again = run_get_node(tiny_distillation())
     assert again.is_finished_ok
     assert all(child.base.caching.is_created_from_cache for child in again.called)
     assert again.outputs.potential.base.attributes.get('sha256') == potential.base.attributes.get('sha256')
 
 
-def test_without_a_confident_label_there_is_no_student(task_code, teacher, silicon_prototypes):
-    overrides = {**TINY['distillation'], 'uncertainty_threshold': 1e-30}
+def test_without_a_confident_label_there_is_no_student(distilled, tiny_distillation):
+    settings = {**distilled.inputs.distillation.get_dict(), 'uncertainty_threshold': 1e-30}
     with enable_caching():  # all but the labels is the same as above
-        _, node = run_get_node(tiny_builder(task_code, teacher, silicon_prototypes, distillation=overrides))
+        _, node = run_get_node(tiny_distillation(distillation=settings))
     assert node.exit_status == 410 and 'uncertainty_threshold' in node.exit_message
 
 
-def test_unknown_overrides_and_ports_are_refused_by_name(task_code, teacher, silicon_prototypes):
+def test_unknown_overrides_and_ports_are_refused_by_name(task_code, tiny_distillation):
     with pytest.raises(ValueError, match=r'fit\.ridg = 1'):
-        tiny_builder(task_code, teacher, silicon_prototypes, fit={'ridg': 1})
+        tiny_distillation(fit={'ridg': 1})
     with pytest.raises(ValueError, match='unknown trainer; allowed: distillation, fit'):
-        tiny_builder(task_code, teacher, silicon_prototypes, trainer={})
+        tiny_distillation(trainer={})
     with pytest.raises(ValueError, match="no protocol 'stringent', allowed: fast, balanced"):
         DistillationWorkChain.get_builder_from_protocol(task_code, protocol='stringent')
     with pytest.raises(ValueError, match='has no port temperature'):
         DistillationWorkChain.get_builder_from_protocol(task_code, temperature=orm.Float(300))
 
 
-def test_elements_must_agree(task_code, teacher, silicon_prototypes):
-    from ase.build import bulk
-
+def test_elements_must_agree(tiny_distillation):
     germanium = AtomicDatasetData.from_atoms(bulk('Ge', 'diamond', a=5.66)).store()
     for prototypes, elements, word in (
         (germanium, ['Ge'], 'teacher: does not know Ge'),
         (germanium, ['Si'], 'prototypes: hold Ge'),
     ):
-        builder = tiny_builder(task_code, teacher, prototypes)
+        builder = tiny_distillation()
+        builder.prototypes = prototypes
         builder.elements = orm.List(elements)
         with pytest.raises(ValueError, match=word):
             run_get_node(builder)

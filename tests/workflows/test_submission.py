@@ -78,4 +78,3 @@ def test_seed_depends_on_root_and_names_only():
 def test_missing_inputs_are_left_out():
     node = orm.Dict({'kept': None})
     assert drop_missing({'a': None, 'b': {'c': None, 'd': 1}, 'e': node}) == {'b': {'d': 1}, 'e': node}
-
