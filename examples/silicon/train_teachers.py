@@ -3,10 +3,12 @@
 The labels come from the CHGNet weights inside the ``chgnet`` wheel (BSD), so that nothing is downloaded::
 
     python train_teachers.py frames --work /tmp/teachers                    # first set of structures, labelled
-    python train_teachers.py train --work /tmp/teachers --member 0 --epochs 40
+    python train_teachers.py train --work /tmp/teachers --member 0 --epochs 24
     python train_teachers.py extend --work /tmp/teachers --member 0        # MD of a member, labelled, added to the set
-    python train_teachers.py train --work /tmp/teachers --member 0 --epochs 200 --install teachers
+    python train_teachers.py train --work /tmp/teachers --member 0 --epochs 50 --install teachers
     python train_teachers.py report --work /tmp/teachers --install teachers
+
+and so on for members 1 and 2; ``teachers/README.md`` says what came out.
 
 These are demonstration models: good enough to melt and mend silicon, not to publish with.
 """
