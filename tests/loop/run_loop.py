@@ -1,22 +1,15 @@
 """The whole loop on silicon through a real daemon, with a worker killed on the way; facts go to a JSON file.
 
-Usage: run_loop.py FOLDER. Runs in a process and a profile of its own, as the tests' profile has no daemon.
+``test_loop.py`` runs it in a process and a profile of its own, as the tests' profile has no daemon: ``AIIDA_PATH`` is
+the folder for everything, ``PYTHONPATH`` holds this folder and the silicon example.
 """
 
+import itertools
 import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
-FOLDER = Path(sys.argv[1])
-os.environ['AIIDA_PATH'] = str(FOLDER)
-os.environ['PATH'] = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-os.environ['PYTHONPATH'] = os.pathsep.join([str(HERE), os.environ.get('PYTHONPATH', '')])
-sys.path[:0] = [str(HERE), str(ROOT / 'examples' / 'silicon')]
 
 import numpy as np
 import silicon
@@ -28,6 +21,7 @@ from aiida_pyacemaker.cli.daemon import start_daemon, stop_daemon
 from aiida_pyacemaker.cli.setup import set_up_machine
 from aiida_pyacemaker.workflows.protocol import merge
 
+FOLDER = Path(os.environ['AIIDA_PATH'])
 LIMIT_S = 1800.0
 # the example's loop with at most three SCFs: one kept out, two learnt
 OVERRIDES = {
@@ -124,7 +118,7 @@ def splices(root):
     segments = [node for node in root.called_descendants if node.process_label == 'LammpsCalculation']
     segments = sorted((node for node in segments if node.pk not in outside), key=lambda node: node.pk)
     rows = []
-    for old, new in zip(segments, segments[1:]):
+    for old, new in itertools.pairwise(segments):
         before, after = old.outputs.boundary, new.outputs.boundary
         rows.append(
             {

@@ -1,6 +1,7 @@
 """The four phases through a real daemon, MACE, LAMMPS and pw.x: run once, then looked at from all sides."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.daemon
-SCRIPT = Path(__file__).with_name('run_loop.py')
+HERE = Path(__file__).resolve().parent
+PROGRAMS = Path(sys.executable).parent
+EXAMPLE = HERE.parents[1] / 'examples' / 'silicon'
 LIMIT_S = 2400
 
 
@@ -16,7 +19,15 @@ LIMIT_S = 2400
 def facts(tmp_path_factory):
     """What the run of the loop left behind; a failure shows the end of its output."""
     folder = tmp_path_factory.mktemp('loop')
-    run = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, timeout=LIMIT_S)
+    environment = os.environ | {
+        'AIIDA_PATH': str(folder),
+        'PATH': f'{PROGRAMS}:{os.environ["PATH"]}',
+        'PYTHONPATH': f'{HERE}:{EXAMPLE}',
+        'OMP_NUM_THREADS': '1',
+        'OPENBLAS_NUM_THREADS': '1',
+    }
+    command = [sys.executable, str(HERE / 'run_loop.py')]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, env=environment)
     path = folder / 'facts.json'
     assert run.returncode == 0 and path.is_file(), run.stdout[-2000:] + run.stderr[-4000:]
     return json.loads(path.read_text())
