@@ -13,8 +13,8 @@ FAMILY = 'pyacemaker/LDA'
 
 # on top of protocol `fast`: a crystal with a vacancy is heated until it meets what the potential never saw
 OVERRIDES: dict[str, Any] = {
-    'md': {'n_steps': 2000, 'temperature_start_K': 300.0, 'temperature_end_K': 2400.0},
-    'strategy': {'budget': {'n_held_out': 2}},
+    'md': {'n_steps': 3000, 'temperature_start_K': 300.0, 'temperature_end_K': 1500.0},
+    'strategy': {'budget': {'n_held_out': 4}},
 }
 
 
@@ -25,13 +25,11 @@ def make_structures() -> dict[str, Any]:
     from aiida_pyacemaker.data.dataset import AtomicDatasetData
 
     crystal = bulk('Si', 'diamond', a=5.43)
-    vacancy = bulk('Si', 'diamond', a=5.43, cubic=True).repeat((2, 2, 2))
+    vacancy = bulk('Si', 'diamond', a=5.43, cubic=True).repeat((3, 3, 3))
     del vacancy[0]
-    perfect = bulk('Si', 'diamond', a=5.43, cubic=True).repeat((2, 2, 2))
     return {
         'prototypes': AtomicDatasetData.from_atoms(crystal),
         'md_structure': AtomicDatasetData.from_atoms(vacancy),
-        'held_out_structure': AtomicDatasetData.from_atoms(perfect),
     }
 
 
