@@ -16,6 +16,7 @@ from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE
 from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
 
 CONFIG = CutoutConfig(core_radius=0.0)
+SOFT = CutoutConfig(core_radius=0.0, relax_buffer=True)
 
 
 @pytest.fixture(scope='module')
@@ -70,9 +71,18 @@ def test_small_frame_is_taken_whole_and_untouched(potential):
     ).tolist() == [3]
 
 
-def test_relaxation_moves_only_the_boundary_and_little(potential, calculator):
+def test_by_default_only_the_caps_move(potential, calculator):
+    """The core's force depends on its second shell, so that stays as MD had it."""
     frame = hot_silicon(2)
     cutout = cut_out(Workbench.prepare(frame, potential, calculator), 11, CONFIG)
+    raw = build_label_geometry(frame, 11, CONFIG)
+    moved = np.linalg.norm(cutout.label.atoms.positions - raw.atoms.positions, axis=1)
+    assert moved[raw.shell != SHELL_CAP].max() == 0.0 < moved[raw.shell == SHELL_CAP].max()
+
+
+def test_relaxation_moves_only_the_boundary_and_little(potential, calculator):
+    frame = hot_silicon(2)
+    cutout = cut_out(Workbench.prepare(frame, potential, calculator), 11, SOFT)
     raw = build_label_geometry(frame, 11, CONFIG)
     moved = np.linalg.norm(cutout.label.atoms.positions - raw.atoms.positions, axis=1)
     free = np.isin(raw.shell, (SHELL_BUFFER, SHELL_CAP))
@@ -84,7 +94,7 @@ def test_relaxation_moves_only_the_boundary_and_little(potential, calculator):
 
 
 def test_displacement_limit_stops_the_relaxation_and_says_so(potential, calculator):
-    tight = CutoutConfig(core_radius=0.0, max_displacement=0.02)
+    tight = CutoutConfig(core_radius=0.0, max_displacement=0.02, relax_buffer=True)
     cutout = cut_out(Workbench.prepare(hot_silicon(2), potential, calculator), 11, tight)
     assert cutout.report['relaxation']['stopped'] == 'displacement'
     assert cutout.report['relaxation']['max_displacement_A'] <= 0.02

@@ -11,7 +11,7 @@ from ase.optimize import BFGS
 from numpy.typing import NDArray
 
 from ..config import CutoutConfig
-from ..frames import SHELL_CAP, SHELL_CORE, SHELL_FROZEN
+from ..frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
 from .label_geometry import LabelGeometry, RejectedCutoutError
 
 CAP_FREEDOM = 2.0  # a cap may move this many times further than an atom of the frame
@@ -26,15 +26,18 @@ class Relaxation:
 
 
 def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: CutoutConfig) -> Relaxation:
-    """Relax buffer and caps with ``calculator`` until ``pre_relaxation_fmax`` (eV/Å) or ``pre_relaxation_steps``.
+    """Relax the caps, with ``relax_buffer`` also the buffer, until ``pre_relaxation_fmax`` (eV/Å) or the last step.
 
-    No atom of the frame ends further than ``max_displacement`` (Å) from where MD had it, no cap further than twice
-    that: the last step within the limit is kept and the report says ``stopped: displacement``. A force that is not
-    finite rejects the cutout.
+    The force on the core depends on its second shell: moving that gives a force of another environment than the one
+    the student learns from. No atom of the frame ends further than ``max_displacement`` (Å) from where MD had it, no
+    cap further than twice that: the last step within the limit is kept and the report says ``stopped: displacement``.
+    A force that is not finite rejects the cutout.
     """
     atoms = geometry.atoms.copy()
     start = atoms.positions.copy()
-    fixed = np.isin(geometry.shell, (SHELL_CORE, SHELL_FROZEN))
+    fixed = np.isin(
+        geometry.shell, (SHELL_CORE, SHELL_FROZEN) if config.relax_buffer else (SHELL_CORE, SHELL_FROZEN, SHELL_BUFFER)
+    )
     limit = config.max_displacement * np.where(geometry.shell == SHELL_CAP, CAP_FREEDOM, 1.0)
     atoms.set_constraint(FixAtoms(mask=fixed))
     atoms.calc = calculator
