@@ -91,7 +91,7 @@ class CutoutConfig(Settings):
     core_radius: NonNegative = 4.0
     buffer_radius: Positive = 3.0
     enable_pre_relaxation: bool = True
-    relax_buffer: bool = False  # moving the second shell of a hot core costs its DFT force 0.5 eV/Å, caps alone 0.04
+    relax_buffer: bool = False  # moving the second shell of a hot core costs its DFT force 0.5 eV/Å, caps alone 0.07
     enable_passivation: bool = True
     passivation_element: str = 'H'
     policy: Literal['auto', 'covalent'] = 'auto'
