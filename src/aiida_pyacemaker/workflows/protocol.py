@@ -103,4 +103,9 @@ def _read(workflow: str) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f'no protocols for {workflow!r}')
     content: dict[str, Any] = yaml.safe_load(path.read_text())
-    return content
+    if 'same_as' not in content:
+        return content
+    source = _read(content['same_as'])
+    ports = ('description', *content['ports'])
+    protocols = {name: {port: values[port] for port in ports} for name, values in source['protocols'].items()}
+    return {**source, 'default_inputs': content.get('default_inputs', {}), 'protocols': protocols}
