@@ -29,7 +29,7 @@ OVERRIDES = {
     'fit': {'number_of_functions_per_element': 100},
     'md': {'n_steps': 1000},
     'strategy': {'budget': {'max_dft_calls': 3, 'n_held_out': 1}},
-    'cutout': {'max_epicentres': 1, 'max_label_atoms': 36},
+    'cutout': {'max_epicentres': 1, 'max_label_atoms': 71},
     'finetune': {'n_surrogate_frames': 8},
 }
 

@@ -18,7 +18,7 @@ class AceFitCalculation(TaskCalculation):
     """Fits a linear ACE with a pair baseline; each source of data leaves a block that later fits build on."""
 
     TASK = 'ace_fit'
-    SETTINGS = {'elements': None, 'fit': FitConfig, 'baseline': None, 'factors': None}
+    SETTINGS = {'elements': None, 'fit': FitConfig, 'baseline': None, 'factors': None, 'own_zero': None}
     OUTPUT_FILES = ('potential.*', 'baseline.*', 'block_*.npz')
 
     @classmethod

@@ -27,7 +27,8 @@ class AceFitTask(Task):
 
     datasets: name -> frames to learn (each becomes a block); blocks: name -> block of an earlier fit; potential:
     folder of that fit, whose basis, baseline and reference energies stay frozen; factors: name -> weight of a source
-    (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); dimers: labelled two-atom frames for the baseline;
+    (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); own_zero: sources
+    whose energies count up to a constant an element, as another teacher's or theory's do; dimers: labelled two-atom frames for the baseline;
     held_out: labelled frames that are only tested; seed is recorded (nothing here is random).
     """
 
@@ -38,6 +39,7 @@ class AceFitTask(Task):
     fit: FitConfig = FitConfig()
     baseline: Literal['LJ', 'ZBL'] = 'LJ'
     factors: dict[str, float] = {}
+    own_zero: tuple[str, ...] = ()
     dimers: str | None = None
     held_out: str | None = None
     seed: int = 0
@@ -129,7 +131,7 @@ class AceFitTask(Task):
             factors=factors,
             ridge=self.fit.ridge,
             ridge_floor=self.fit.ridge_floor,
-            fit_reference=self.potential is None,
+            own_zero=None if self.potential is None else self.own_zero,
         )
         progress.report('solve', 1, 1, ridge=fitted.ridge, sources=fitted.metrics['sources'])
         return fitted

@@ -17,6 +17,7 @@ from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science.config import FitConfig
+from .distillation import BLOCK as FIRST_BLOCK
 from .ports import TaskSteps, add_shared_ports
 from .protocol import ProtocolBuilder
 
@@ -32,15 +33,28 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         super().define(spec)
         add_shared_ports(spec, 'finetune', 'fit')
         spec.input('teacher', valid_type=TeacherModelData, help='The teacher as it is.')
-        spec.input('elements', valid_type=orm.List, required=False,
-                   help="Chemical symbols of the system; default: the potential's.")
+        spec.input(
+            'elements',
+            valid_type=orm.List,
+            required=False,
+            help="Chemical symbols of the system; default: the potential's.",
+        )
         spec.input('potential', valid_type=AcePotentialData, help='The student as it is; its basis stays frozen.')
-        spec.input_namespace('blocks', valid_type=AceFitBlockData, dynamic=True,
-                             help='What the student was fitted to, by source.')
-        spec.input_namespace('label_datasets', valid_type=AtomicDatasetData, dynamic=True,
-                             help='Label geometries with DFT forces by name, all so far, for the teacher.')
-        spec.input_namespace('training_datasets', valid_type=AtomicDatasetData, dynamic=True,
-                             help='New training geometries with DFT forces by name, for the student.')
+        spec.input_namespace(
+            'blocks', valid_type=AceFitBlockData, dynamic=True, help='What the student was fitted to, by source.'
+        )
+        spec.input_namespace(
+            'label_datasets',
+            valid_type=AtomicDatasetData,
+            dynamic=True,
+            help='Label geometries with DFT forces by name, all so far, for the teacher.',
+        )
+        spec.input_namespace(
+            'training_datasets',
+            valid_type=AtomicDatasetData,
+            dynamic=True,
+            help='New training geometries with DFT forces by name, for the student.',
+        )
         spec.input('halted', valid_type=AtomicDatasetData, help='Frames around the halt: surrogates start from these.')
         spec.input('generation', valid_type=orm.Int, default=lambda: orm.Int(1), help='Number in names of new blocks.')
         spec.inputs.validator = validate_names
@@ -57,8 +71,12 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         )
         spec.output('teacher', valid_type=TeacherModelData, help='The teacher that has seen DFT.')
         spec.output('potential', valid_type=AcePotentialData, help='The student that has seen DFT.')
-        spec.output_namespace('blocks', valid_type=AceFitBlockData, dynamic=True,
-                              help='All blocks, old and new; a forgotten block is not among them.')
+        spec.output_namespace(
+            'blocks',
+            valid_type=AceFitBlockData,
+            dynamic=True,
+            help='All blocks, old and new; a forgotten block is not among them.',
+        )
         spec.output('metrics', valid_type=orm.Dict, help='Errors by source, sizes, ridge, what happened to old labels.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_FINETUNE', message='Training the teacher failed: {message}.')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SAMPLE', message='Making surrogates failed: {message}.')
@@ -133,7 +151,14 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
             'rows': {surrogates: self.ctx.label_surrogates.outputs.kept},
             'blocks': self.ctx.blocks,
             'potential': self.inputs.potential,
-            'settings': orm.Dict({'elements': self._elements(), 'fit': settings.model_dump(), 'factors': factors}),
+            'settings': orm.Dict(
+                {
+                    'elements': self._elements(),
+                    'fit': settings.model_dump(),
+                    'factors': factors,
+                    'own_zero': sorted(name for name in (*new, *self.ctx.blocks) if name != FIRST_BLOCK),
+                }
+            ),
         }
         return ToContext(fit=self.submit_task('fit', AceFitCalculation, **inputs))
 

@@ -51,7 +51,7 @@ def test_gives_back_the_potential_that_made_the_labels(blocks):
 def test_reference_energies_are_found_with_the_coefficients(blocks, sources):
     guess = fit_reference_energies(list(sources.values()), ELEMENTS, BASELINE)
     start = EMPTY.with_reference_energies(guess)
-    result = solve(blocks.values(), start, fit_reference=True)
+    result = solve(blocks.values(), start, own_zero=None)
     assert max(source['rmse_energy_eV_per_atom'] for source in result.metrics['sources'].values()) < 1e-5
     kept = solve(blocks.values(), result.potential)
     assert kept.potential.reference_energies == result.potential.reference_energies
@@ -65,6 +65,20 @@ def test_reference_energies_of_one_composition_are_the_mean_per_atom(sources):
     assert fit_reference_energies([], ['Al']) == {'Al': 0.0}
 
 
+def test_a_source_with_its_own_zero_counts_up_to_a_constant_an_element(blocks, sources):
+    """Another teacher's energies, 0.3 eV higher an Al and 0.2 eV lower a Ni, teach the same; shared, they spoil the fit."""
+    frames = sources['surrogate']
+    shift = {13: 0.3, 28: -0.2}
+    per_atom = np.array([shift[number] for number in frames.numbers])
+    moved = frames.with_columns(energy=frames.energy + np.add.reduceat(per_atom, frames.offsets[:-1]))
+    shifted = [blocks['pool'], block(moved, 'surrogate')]
+    own = solve(shifted, own_zero=('surrogate',))
+    test = labelled_frames(3, 9)
+    assert predictions(own.potential, test) == pytest.approx(predictions(true_potential(), test), abs=1e-5)
+    assert own.metrics['sources']['surrogate']['rmse_energy_eV_per_atom'] < 1e-6
+    assert solve(shifted).metrics['sources']['surrogate']['rmse_energy_eV_per_atom'] > 1e-3
+
+
 def normal_equations(sources, potential, ridge):
     """Brute-force twin: all rows of all sources at once, weights written out, solved densely."""
     from aiida_pyacemaker.science.ace import design_rows
@@ -72,18 +86,25 @@ def normal_equations(sources, potential, ridge):
     rows, targets = [], []
     for frames in sources.values():
         n_atoms, n_frames = frames.n_atoms, len(frames)
-        scale = {'e': np.sqrt(1 / 111 / n_frames) / 1e-3, 'f': np.sqrt(100 / 111 / (3 * n_atoms)) / 0.1,
-                 's': np.sqrt(10 / 111 / (6 * n_frames)) / 1e-2}
+        scale = {
+            'e': np.sqrt(1 / 111 / n_frames) / 1e-3,
+            'f': np.sqrt(100 / 111 / (3 * n_atoms)) / 0.1,
+            's': np.sqrt(10 / 111 / (6 * n_frames)) / 1e-2,
+        }
         for index, atoms in enumerate(frames.iter_atoms()):
             design, known, size = design_rows(potential, atoms), BASELINE.evaluate(atoms), len(atoms)
             free = sum(REFERENCE[symbol] for symbol in atoms.get_chemical_symbols()) + known[0].sum()
             volume = atoms.get_volume() / size
-            rows += [scale['e'] * design.energy[None] / size,
-                     scale['f'] * design.forces.reshape(3 * size, -1),
-                     scale['s'] * design.stress * volume]
-            targets += [[scale['e'] * (frames.energy[index] - free) / size],
-                        scale['f'] * (frames.forces[frames.span(index)] - known[1]).ravel(),
-                        scale['s'] * (frames.stress[index] - known[2]) * volume]
+            rows += [
+                scale['e'] * design.energy[None] / size,
+                scale['f'] * design.forces.reshape(3 * size, -1),
+                scale['s'] * design.stress * volume,
+            ]
+            targets += [
+                [scale['e'] * (frames.energy[index] - free) / size],
+                scale['f'] * (frames.forces[frames.span(index)] - known[1]).ravel(),
+                scale['s'] * (frames.stress[index] - known[2]) * volume,
+            ]
     design, target, scales = np.concatenate(rows), np.concatenate(targets), prior_scales(potential)
     strength = np.sqrt(ridge * np.mean(np.linalg.svd(design / scales, compute_uv=False) ** 2))
     design = np.concatenate([design, strength * np.diag(scales)])

@@ -37,6 +37,14 @@ class Baseline(Protocol):
         ...
 
 
+def without_zero(rows: Array, count: int) -> Array:
+    """Return rows of [A|x|y], A of ``count`` columns, with the x-part of every column projected out: x no longer counts."""
+    fractions = rows[:, count:-1]
+    rest = rows.copy()
+    rest[:, count:-1] = 0.0
+    return np.asarray(rest - fractions @ (np.linalg.pinv(fractions, rcond=1e-10) @ rest))
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitBlock:
     """One source under a frozen basis and baseline.
@@ -65,12 +73,17 @@ class FitBlock:
         row_factors = self.weights.row_factors(self.weight_sums)
         return np.concatenate([factor * self.factors[kind] for kind, factor in row_factors.items()])
 
-    def errors(self, potential: AcePotential) -> dict[str, float]:
-        """Return kind -> root mean square error: energy eV/atom, forces eV/Å (a component), virial eV/atom."""
+    def errors(self, potential: AcePotential, *, own_zero: bool = False) -> dict[str, float]:
+        """Return kind -> root mean square error: energy eV/atom, forces eV/Å (a component), virial eV/atom.
+
+        ``own_zero``: energies are compared up to the constant an element that suits them best.
+        """
         solution = np.concatenate([potential.coefficients, reference_column(potential), [-1.0]])
+        count = len(potential.coefficients)
+        rows = {kind: without_zero(factor, count) if own_zero else factor for kind, factor in self.factors.items()}
         return {
             kind: float(np.linalg.norm(factor @ solution) / np.sqrt(self.weight_sums[kind]))
-            for kind, factor in self.factors.items()
+            for kind, factor in rows.items()
         }
 
     def check_frozen(self, frozen: Mapping[str, str]) -> None:

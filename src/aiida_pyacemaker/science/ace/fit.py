@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..frames import Frames
 from .active_set import ActiveSet, build_active_set, grade_rows
-from .blocks import Baseline, FitBlock, reference_column
+from .blocks import Baseline, FitBlock, reference_column, without_zero
 from .potential import AcePotential
 from .weights import labelled_kinds
 
@@ -72,37 +72,44 @@ def solve_blocks(
     factors: Mapping[str, float],
     ridge: float | None = None,
     ridge_floor: float = 1e-10,
-    fit_reference: bool = False,
+    own_zero: Collection[str] | None = (),
 ) -> FitResult:
     """Return the least-squares potential of the stacked blocks.
 
     Minimises Σ_blocks f |R c - z|² + λ Σ_k (1 + Σn² + Σl²)² c_k² with λ = ridge · mean(s²), s the singular values of
     the stacked rows with columns over the prior's scales. ``factors``: name -> f, 1 where not named, 0 forgets a
     source together with its environments; ``ridge`` None: chosen by evidence, never below ``ridge_floor``;
-    ``fit_reference``: E0 are unknowns too, drawn to those of ``potential`` by the same ridge (the first fit), else
-    they stay. ``ValueError`` for a block of another basis or baseline, two blocks of one name, or nothing left.
+    ``own_zero`` None: E0 are unknowns too, drawn to those of ``potential`` by the same ridge (the first fit); else E0
+    stay, and the energies of the named sources count up to a constant an element, as another theory's or another
+    teacher's do. ``ValueError`` for a block of another basis or baseline, two blocks of one name, or nothing left.
     """
+    fit_reference = own_zero is None
     kept = _kept_blocks(blocks, factors)
     for block in kept:
         block.check_frozen({'basis': potential.digest, 'baseline': kept[0].frozen['baseline']})
-    stacked = np.concatenate([np.sqrt(factors.get(block.name, 1.0)) * block.weighted_factor() for block in kept])
+    n_potential = len(potential.coefficients)
+    rows = [np.sqrt(factors.get(block.name, 1.0)) * block.weighted_factor() for block in kept]
+    free = [block.name in (own_zero or ()) for block in kept]
+    stacked = np.concatenate(
+        [without_zero(part, n_potential) if own else part for part, own in zip(rows, free, strict=True)]
+    )
     n_rows = sum(sum(block.n_rows.values()) for block in kept)
-    count, reference = len(potential.coefficients), reference_column(potential)
+    count, reference = n_potential, reference_column(potential)
     target = stacked[:, -1] - stacked[:, count:-1] @ reference
     scales = prior_scales(potential)
     if fit_reference:
         count, scales = count + len(reference), np.append(scales, np.ones(len(reference)))
     triangle = np.asarray(np.linalg.qr(np.column_stack([stacked[:, :count], target]), mode='r'))
     unknowns, chosen = solve_ridge(triangle, scales, n_rows=n_rows, ridge=ridge, ridge_floor=ridge_floor)
-    fitted = potential.with_coefficients(unknowns[: len(potential.coefficients)])
+    fitted = potential.with_coefficients(unknowns[:n_potential])
     if fit_reference:
-        shifted = reference + unknowns[len(potential.coefficients) :]
+        shifted = reference + unknowns[n_potential:]
         fitted = fitted.with_reference_energies(dict(zip(potential.elements, shifted.tolist(), strict=True)))
     active_set = build_active_set(
         {element: np.concatenate([block.candidates[element] for block in kept]) for element in potential.elements}
     )
     metrics = {
-        'sources': {block.name: _source_metrics(block, fitted, active_set, factors) for block in kept},
+        'sources': {block.name: _source_metrics(block, fitted, active_set, factors, own_zero or ()) for block in kept},
         'ridge': chosen,
         'n_rows': n_rows,
         'n_functions': list(potential.n_functions),
@@ -150,9 +157,13 @@ def solve_ridge(
 
 
 def _source_metrics(
-    block: FitBlock, potential: AcePotential, active_set: ActiveSet, factors: Mapping[str, float]
+    block: FitBlock,
+    potential: AcePotential,
+    active_set: ActiveSet,
+    factors: Mapping[str, float],
+    own_zero: Collection[str],
 ) -> dict[str, Any]:
-    errors = block.errors(potential)
+    errors = block.errors(potential, own_zero=block.name in own_zero)
     grades = {
         element: float(grade_rows(rows, active_set.inverses[element]).max())
         for element, rows in block.candidates.items()
