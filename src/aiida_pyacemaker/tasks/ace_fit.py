@@ -27,8 +27,8 @@ class AceFitTask(Task):
 
     datasets: name -> frames to learn (each becomes a block); blocks: name -> block of an earlier fit; potential:
     folder of that fit, whose basis, baseline and reference energies stay frozen; factors: name -> weight of a source
-    (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); own_zero: sources
-    whose energies count up to a constant an element, as another teacher's or theory's do; dimers: labelled two-atom frames for the baseline;
+    (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); own_zero: sources whose energies count up to a
+    constant an element, as another teacher's or theory's do; dimers: labelled two-atom frames for the baseline;
     held_out: labelled frames that are only tested; seed is recorded (nothing here is random).
     """
 

@@ -66,7 +66,7 @@ def test_reference_energies_of_one_composition_are_the_mean_per_atom(sources):
 
 
 def test_a_source_with_its_own_zero_counts_up_to_a_constant_an_element(blocks, sources):
-    """Another teacher's energies, 0.3 eV higher an Al and 0.2 eV lower a Ni, teach the same; shared, they spoil the fit."""
+    """Energies 0.3 eV higher an Al, 0.2 eV lower a Ni teach the same; with a shared zero they spoil the fit."""
     frames = sources['surrogate']
     shift = {13: 0.3, 28: -0.2}
     per_atom = np.array([shift[number] for number in frames.numbers])

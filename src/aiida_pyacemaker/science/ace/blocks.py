@@ -38,7 +38,7 @@ class Baseline(Protocol):
 
 
 def without_zero(rows: Array, count: int) -> Array:
-    """Return rows of [A|x|y], A of ``count`` columns, with the x-part of every column projected out: x no longer counts."""
+    """Return rows of [A|x|y], A of ``count`` columns, without what x explains of every column: x no longer counts."""
     fractions = rows[:, count:-1]
     rest = rows.copy()
     rest[:, count:-1] = 0.0
