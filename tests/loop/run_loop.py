@@ -145,6 +145,53 @@ def replay(pk):
     return same
 
 
+def called(root, label):
+    """Return the child of ``root`` under a link label."""
+    return next(link.node for link in root.base.links.get_outgoing().all() if link.link_label == label)
+
+
+def ignorance(root):
+    """Return the first student's force error against the teacher, eV/Å: at the first epicentre, median of the pool."""
+    from aiida_pyacemaker.science.student import load_student
+    from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
+
+    distilled, cutout = called(root, 'distillation_1').outputs, called(root, 'round_01_cutout')
+    distilled.potential.write_to(FOLDER / 'student')
+    student = load_student(FOLDER / 'student').calculator()
+    teacher = teacher_calculator(load_teacher(root.inputs.teacher.write_to(FOLDER / 'teacher')))
+    epicentre = cutout.outputs.report['epicentres'][0]
+    halted = cutout.inputs.frames.get_frames().atoms(epicentre['frame'])
+    difference = student.get_forces(halted) - teacher.get_forces(halted)
+    pool = distilled.labelled.get_frames()
+    errors = np.concatenate([student.get_forces(atoms) for atoms in pool.iter_atoms()]) - pool.forces
+    return {
+        'epicentre': float(np.linalg.norm(difference[epicentre['atom']])),
+        'pool_median': float(np.median(np.linalg.norm(errors, axis=1))),
+    }
+
+
+def negative_control(root):
+    """Run bulk silicon at 300 K for 2 ps with the first student; return how it ended."""
+    from ase.build import bulk
+
+    from aiida_pyacemaker.data.dataset import AtomicDatasetData
+    from aiida_pyacemaker.workflows.explore import ExplorationWorkChain
+
+    crystal = bulk('Si', 'diamond', a=5.43, cubic=True).repeat((2, 2, 2))
+    md = {'n_steps': 2000, 'temperature_start_K': 300.0, 'temperature_end_K': 300.0}
+    builder = ExplorationWorkChain.get_builder_from_protocol(
+        root.inputs.lammps_code,
+        protocol='fast',
+        overrides={'md': md},
+        potential=called(root, 'distillation_1').outputs.potential,
+        structure=AtomicDatasetData.from_atoms(crystal),
+        seed=orm.Int(7),
+    )
+    node = submit(builder)
+    wait_for(node, lambda: False, 'the end of the negative control')
+    return {'outcome': node.outputs.outcome.value, 'last_step': node.outputs.summary['last_step']}
+
+
 def kill_between_submit_and_end():
     """Kill a worker inside a step after `submit`; return how many children there are in the end."""
     from ase.build import molecule
@@ -180,6 +227,8 @@ def main():
         facts['orphans'] = orphans(root)
         facts['splices'], segments = splices(root)
         facts['replay'] = replay(segments[0])
+        facts['ignorance'] = ignorance(root)
+        facts['negative_control'] = negative_control(root)
         facts['step_killed'] = kill_between_submit_and_end()
         facts['again'] = submit_again(root, overrides)
     finally:

@@ -45,6 +45,16 @@ def test_four_phases_reach_the_md_goal(facts):
     assert {'potential', 'teacher', 'blocks', 'held_out_dataset', 'summary'} <= set(loop['outputs'])
 
 
+def test_the_student_is_ignorant_where_md_halts(facts):
+    """Its force error against the teacher at the first epicentre is at least twice the median over the pool."""
+    assert facts['ignorance']['epicentre'] >= 2 * facts['ignorance']['pool_median'], facts['ignorance']
+
+
+def test_known_bulk_does_not_halt(facts):
+    """Negative control: bulk at 300 K for 2 ps."""
+    assert facts['negative_control'] == {'outcome': 'goal', 'last_step': 2000}
+
+
 def test_killed_workers_change_nothing(facts):
     """Workers were killed in the middle of a calculation: no step ran twice, no calculation failed."""
     assert facts['workers_killed'] == 2
