@@ -13,7 +13,7 @@ FAMILY = 'pyacemaker/LDA'
 
 # on top of protocol `fast`: a crystal with a vacancy is heated until it meets what the potential never saw
 OVERRIDES: dict[str, Any] = {
-    'md': {'n_steps': 3000, 'temperature_start_K': 300.0, 'temperature_end_K': 1500.0},
+    'md': {'n_steps': 3000, 'temperature_start_K': 300.0, 'temperature_end_K': 1200.0},
     'strategy': {'budget': {'n_held_out': 4}},
 }
 

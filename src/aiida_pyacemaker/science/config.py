@@ -161,6 +161,7 @@ class FinetuneConfig(Settings):
     n_surrogate_frames: Count = 24
     surrogate_amplitude: Positive = 0.08
     surrogate_md_temperature_K: Positive = 900.0
+    surrogate_md_steps: Count = 25
 
 
 class ValidationConfig(Settings):

@@ -75,7 +75,9 @@ class SampleTask(Task):
             raise TaskFailure('INVALID_INPUT', f'mode {self.mode} needs structures and models, found none of one')
         structures = read_frames(self.structures)
         check_elements(structures, self.elements, 'elements')
-        teacher = load_teacher([Path(model) for model in self.models], dtype=self.dtype)
+        # surrogates are labelled by the whole committee afterwards: one member is enough to move them
+        models = self.models[:1] if self.mode == 'surrogate' else self.models
+        teacher = load_teacher([Path(model) for model in models], dtype=self.dtype)
         check_elements(structures, teacher.elements, 'the teacher')
         return structures, teacher_calculator(teacher)
 

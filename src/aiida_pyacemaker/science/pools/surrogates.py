@@ -15,8 +15,7 @@ from .molecular_dynamics import Schedule, run_langevin
 from .rattled import make_rattled
 from .screening import Sample, Screen
 
-STEPS_BETWEEN_FRAMES = 8
-MAX_RUNS = 3
+MAX_RUNS = 2
 
 
 def make_surrogates(
@@ -29,15 +28,15 @@ def make_surrogates(
 ) -> Sample:
     """Return up to ``config.n_surrogate_frames`` frames around ``frames`` (whole MD frames around a halt).
 
-    First the frames themselves (a quarter of the count at most), then as many rattled copies
-    (``surrogate_amplitude``, Å) as frames of short Langevin runs (at most ``MAX_RUNS``, ``STEPS_BETWEEN_FRAMES``
-    steps apart) that start from them. All pass the screen of the pools.
+    First the frames themselves (a sixth of the count at most), then as many rattled copies
+    (``surrogate_amplitude``, Å) as frames of short Langevin runs (at most ``MAX_RUNS``, frames
+    ``surrogate_md_steps`` apart) that start from them. All pass the screen of the pools.
     """
     if len(frames) == 0:
         raise ValueError('no frames around the halt were given: surrogates need at least one')
     screen = Screen(calculator=calculator)
     parents = list(frames.iter_atoms())
-    n_parents = min(len(parents), max(1, config.n_surrogate_frames // 4))
+    n_parents = min(len(parents), max(1, config.n_surrogate_frames // 6))
     n_rattled = (config.n_surrogate_frames - n_parents + 1) // 2
     n_md = config.n_surrogate_frames - n_parents - n_rattled
     rattle_rng, md_rng = rng.spawn(2)
@@ -61,7 +60,7 @@ def make_surrogates(
         schedule = Schedule(
             temperature_K=config.surrogate_md_temperature_K,
             n_frames=count,
-            steps_between_frames=STEPS_BETWEEN_FRAMES,
+            steps_between_frames=config.surrogate_md_steps,
             start_factor=1.0,
         )
         kept, dropped = run_langevin(chosen[-1 - index], schedule, screen=screen, rng=stream)
