@@ -33,11 +33,20 @@ def test_thresholds_must_rise():
 
 
 @pytest.mark.parametrize(
-    ('key', 'value'),
-    [('use_tiered_oracle', True), ('incremental_update', False), ('replay_buffer_size', 10)],
+    ('model', 'key', 'value'),
+    [
+        (config.LoopStrategyConfig, 'use_tiered_oracle', True),
+        (config.LoopStrategyConfig, 'incremental_update', False),
+        (config.LoopStrategyConfig, 'replay_buffer_size', 10),
+        (config.DistillationConfig, 'enable', False),
+        (config.DistillationConfig, 'mace_model_path', 'small'),
+        (config.DistillationConfig, 'mace_model_path', ['a.model', 'b.model']),
+        (config.ActiveLearningThresholds, 'measure', 'teacher'),
+    ],
 )
-def test_what_is_not_built_yet_says_so(key, value):
-    assert 'not built yet' in config.check_settings(config.LoopStrategyConfig, {key: value}, 'loop')
+def test_what_is_not_built_yet_says_so(model, key, value):
+    message = config.check_settings(model, {key: value}, 'port')
+    assert f'port.{key}' in message and 'not built yet' in message and 'allowed: ' in message
 
 
 @pytest.mark.parametrize(
@@ -48,7 +57,11 @@ def test_what_is_not_built_yet_says_so(key, value):
         (config.MdConfig, {'timestep_ps': float('inf')}),
         (config.DistillationConfig, {'held_out_fraction': 0.5}),
         (config.BudgetConfig, {'max_dft_calls': 0}),
-        (config.ActiveLearningThresholds, {'measure': 'teacher'}),
+        (config.CutoutConfig, {'passivation_element': 'Hydrogen'}),
+        (config.CutoutConfig, {'passivation_element': 'X'}),
+        (config.FitConfig, {'lmax_by_orders': [2, 3, 3, 2, 2]}),
+        (config.FitConfig, {'lmax_by_orders': [0, -1, 3, 2, 2]}),
+        (config.FitConfig, {'lmax_by_orders': []}),
     ],
 )
 def test_values_outside_their_range_are_refused_with_the_key(model, values):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -56,6 +57,22 @@ class DistillationConfig(Settings):
     held_out_fraction: float = Field(0.1, gt=0, lt=0.5)
     pool: PoolConfig = PoolConfig()
 
+    @field_validator('enable')
+    @classmethod
+    def _start_without_teacher_exists(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError('enable: false, a start without the teacher, is not built yet; allowed: true')
+        return value
+
+    @field_validator('mace_model_path')
+    @classmethod
+    def _model_is_fetched_by_name(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if value != 'medium-mpa-0':
+            raise ValueError(
+                "mace_model_path is not built yet: the model is the input teacher; allowed: 'medium-mpa-0', the default"
+            )
+        return value
+
 
 class ActiveLearningThresholds(Settings):
     """The two-tier rule on the extrapolation grade γ (dimensionless): add < call < danger."""
@@ -101,6 +118,13 @@ class CutoutConfig(Settings):
     pre_relaxation_steps: Count = 30
     pre_relaxation_fmax: Positive = 0.3
     max_displacement: Positive = 0.5
+
+    @field_validator('passivation_element')
+    @classmethod
+    def _element_exists(cls, value: str) -> str:
+        if value not in chemical_symbols[1:]:
+            raise ValueError(f"passivation_element {value!r} is no element; allowed: a chemical symbol as 'H'")
+        return value
 
 
 class DftConfig(Settings):
@@ -149,6 +173,15 @@ class FitConfig(Settings):
     ridge_floor: Positive = 1e-10
     old_teacher_policy: Literal['forget', 'down-weight'] = 'down-weight'
     old_teacher_factor: Positive = 0.1
+
+    @field_validator('lmax_by_orders')
+    @classmethod
+    def _momenta_couple_to_zero(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or value[0] != 0 or min(value) < 0:
+            raise ValueError(
+                f'lmax_by_orders is {value}: one factor alone is invariant for l = 0 only; allowed: 0, then values >= 0'
+            )
+        return value
 
 
 class FinetuneConfig(Settings):
