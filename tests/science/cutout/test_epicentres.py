@@ -65,3 +65,19 @@ def test_further_frames_fill_up_and_lie_apart(silicon):
     assert np.diff(used).min() >= 10
     one = gather_epicentres(frames, steps, 8, rule=EpicentreRule(**{**vars(rule), 'count': 1}))
     assert [epicentre.frame for epicentre in one] == [8]
+
+
+def test_frames_where_the_student_is_ignorant_come_before_an_even_spread(silicon):
+    gamma = np.full((20, 64), 0.7)
+    gamma[12:, 5] = [2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 6.0]  # the excursion: the last eight of twenty frames
+    frames = Frames.from_atoms([silicon] * 20, gamma=gamma.ravel())
+    steps = [10 * k for k in range(20)]
+    rule = EpicentreRule(threshold_add=2.0, count=4, max_per_frame=1, core_radius=0.0, min_steps_apart=10)
+    found = gather_epicentres(frames, steps, 19, rule=rule)
+    assert [(epicentre.frame, epicentre.atom) for epicentre in found] == [(19, 5), (17, 5), (15, 5), (13, 5)]
+    many = gather_epicentres(frames, steps, 19, rule=EpicentreRule(**{**vars(rule), 'count': 11}))
+    assert sorted(epicentre.frame for epicentre in many[:8]) == list(range(12, 20))
+    assert all(epicentre.gamma == 0.7 for epicentre in many[8:]) and len(many) == 11
+    assert len({epicentre.frame for epicentre in many}) == 11
+    used = sorted(epicentre.step for epicentre in many)
+    assert np.diff(used).min() >= 10

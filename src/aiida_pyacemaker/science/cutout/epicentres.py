@@ -83,46 +83,66 @@ def gather_epicentres(
 ) -> list[Epicentre]:
     """Return up to ``rule.count`` epicentres, the learning frame first, then other frames as far as they are needed.
 
-    Other frames of the ring are asked only when ``count`` exceeds ``max_per_frame``: in the order of their highest γ,
-    if they are graded, physical and far enough from every used frame. The distance between them starts at an even
-    spread over the ring and is halved until ``count`` are found or ``min_steps_apart`` is reached.
+    Other frames of the ring are asked only when ``count`` exceeds ``max_per_frame``, if they are graded and physical:
+    first those with a γ above ``threshold_add``, where the student is ignorant, and only what these leave open is
+    filled from the rest. Within each of the two, the order is that of the highest γ, far enough from every used frame:
+    that distance starts at an even spread over the ring and is halved until ``count`` are found or
+    ``min_steps_apart`` is reached.
     """
-    candidates = [learning_frame]
+    tiers = [[learning_frame]]
     if rule.count > rule.max_per_frame:
-        candidates += _other_frames(frames, learning_frame)
-    n_frames = -(-rule.count // rule.max_per_frame)
-    apart = max(rule.min_steps_apart, (max(steps) - min(steps)) // n_frames)
-    while True:
-        found = _take(frames, steps, _spread(candidates, steps, n_steps=apart), rule)
-        if len(found) >= rule.count or apart <= rule.min_steps_apart:
-            return found
-        apart = max(rule.min_steps_apart, apart // 2)
+        ignorant, known = _other_frames(frames, learning_frame, rule.threshold_add)
+        tiers = [[learning_frame, *ignorant], known]
+    found: list[Epicentre] = []
+    for candidates in tiers:
+        found += _fill_up(frames, steps, candidates, found, rule)
+    return found
 
 
-def _other_frames(frames: Frames, learning_frame: int) -> list[int]:
-    """Return the graded, physical frames but one, highest γ first."""
+def _other_frames(frames: Frames, learning_frame: int, threshold_add: float) -> tuple[list[int], list[int]]:
+    """Return the graded, physical frames but one, highest γ first: those above ``threshold_add``, and the others."""
     peaks = {}
     for row in range(len(frames)):
         gamma = frames.gamma[frames.span(row)]
         if row != learning_frame and not np.isnan(gamma).all() and is_physical(frames, row):
             peaks[row] = float(np.max(np.nan_to_num(gamma, nan=np.inf)))
-    return sorted(peaks, key=lambda row: (-peaks[row], row))
+    order = sorted(peaks, key=lambda row: (-peaks[row], row))
+    return [row for row in order if peaks[row] > threshold_add], [row for row in order if peaks[row] <= threshold_add]
 
 
-def _spread(candidates: Sequence[int], steps: Sequence[int], *, n_steps: int) -> list[int]:
-    """Return candidates in order without those closer than ``n_steps`` to one before."""
-    used: list[int] = []
+def _fill_up(
+    frames: Frames, steps: Sequence[int], candidates: Sequence[int], found: Sequence[Epicentre], rule: EpicentreRule
+) -> list[Epicentre]:
+    """Return the epicentres that are missing from ``found``, from as widely spread ``candidates`` as give enough."""
+    missing = rule.count - len(found)
+    if missing <= 0:
+        return []
+    n_frames = -(-rule.count // rule.max_per_frame)
+    apart = max(rule.min_steps_apart, (max(steps) - min(steps)) // n_frames)
+    while True:
+        rows = _spread(candidates, steps, used={epicentre.frame for epicentre in found}, n_steps=apart)
+        taken = _take(frames, steps, rows, rule, missing)
+        if len(taken) >= missing or apart <= rule.min_steps_apart:
+            return taken
+        apart = max(rule.min_steps_apart, apart // 2)
+
+
+def _spread(candidates: Sequence[int], steps: Sequence[int], *, used: Collection[int], n_steps: int) -> list[int]:
+    """Return candidates in order without those closer than ``n_steps`` to one before or to a used frame."""
+    chosen: list[int] = []
     for row in candidates:
-        if all(abs(steps[row] - steps[other]) >= n_steps for other in used):
-            used.append(row)
-    return used
+        if all(abs(steps[row] - steps[other]) >= n_steps for other in (*used, *chosen)):
+            chosen.append(row)
+    return chosen
 
 
-def _take(frames: Frames, steps: Sequence[int], rows: Sequence[int], rule: EpicentreRule) -> list[Epicentre]:
-    found: list[Epicentre] = []
+def _take(
+    frames: Frames, steps: Sequence[int], rows: Sequence[int], rule: EpicentreRule, missing: int
+) -> list[Epicentre]:
+    taken: list[Epicentre] = []
     for row in rows:
-        found += _of_frame(frames, row, int(steps[row]), rule, rule.count - len(found))
-    return found
+        taken += _of_frame(frames, row, int(steps[row]), rule, missing - len(taken))
+    return taken
 
 
 def _of_frame(frames: Frames, row: int, step: int, rule: EpicentreRule, missing: int) -> list[Epicentre]:
