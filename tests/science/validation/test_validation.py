@@ -175,6 +175,11 @@ def test_the_run_is_sampled_every_ten_steps_and_seeded():
     np.testing.assert_array_equal(first.temperature, again.temperature)
 
 
+def test_the_run_is_as_long_as_was_asked():
+    assert run_copper(EMT(), lambda atoms: np.ones(len(atoms)), n_steps=25).step.tolist() == [0, 10, 20, 25]
+    assert run_copper(EMT(), lambda atoms: np.ones(len(atoms)), n_steps=3).step.tolist() == [0, 3]
+
+
 def test_a_lost_run_says_how_it_was_lost():
     calm = lambda atoms: np.ones(len(atoms))  # noqa: E731
     explosive = LennardJones(sigma=4.0, epsilon=1.0, rc=8.0)

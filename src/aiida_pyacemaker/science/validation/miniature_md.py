@@ -48,7 +48,7 @@ def run_miniature_md(
     temperature_K: float,
     rng: Generator,
 ) -> MdProfile:
-    """Return the profile of a Langevin run with steps of 1 fs, sampled at the start and every ten steps.
+    """Return the profile of a Langevin run with steps of 1 fs, sampled at the start, every ten steps and at the end.
 
     ``gamma`` gives (n_atoms,) extrapolation grades of a structure. The run starts with twice the target's kinetic
     energy, as ``atoms`` is a relaxed lattice, and ends early when it is lost.
@@ -58,9 +58,9 @@ def run_miniature_md(
     dynamics = langevin(moving, temperature_K, start_K=2 * temperature_K, timestep_fs=TIMESTEP_FS, rng=rng)
     rows: list[tuple[int, float, float, float]] = []
     end = 'completed'
-    for step in range(0, n_steps + 1, SAMPLE_EVERY):
+    for step in (*range(0, n_steps, SAMPLE_EVERY), n_steps):
         if step:
-            dynamics.run(min(SAMPLE_EVERY, n_steps - rows[-1][0]))
+            dynamics.run(step - rows[-1][0])
         if not (np.isfinite(moving.positions).all() and np.isfinite(moving.get_forces()).all()):
             end = 'non_finite'
             break
