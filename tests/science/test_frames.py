@@ -1,7 +1,10 @@
 """Frames: columns that keep their shape, selections that keep their rows, digests of what is physics."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +68,10 @@ def test_columns_are_read_only_and_their_shape_is_checked():
         frames.span(3)
 
 
+def columns_of(frames):
+    return {item.name: getattr(frames, item.name) for item in fields(frames) if item.name != 'theories'}
+
+
 def test_file_keeps_everything_and_a_wrong_file_is_named(tmp_path):
     frames = labelled()
     frames.save(tmp_path / 'a.npz')
@@ -73,8 +80,11 @@ def test_file_keeps_everything_and_a_wrong_file_is_named(tmp_path):
     assert again.theories == frames.theories
     np.testing.assert_array_equal(again.parent_index, frames.parent_index)
     np.savez(tmp_path / 'b.npz', wrong=np.zeros(3))
-    with pytest.raises(ValueError, match=r'b\.npz'):
-        Frames.load(tmp_path / 'b.npz')
+    (tmp_path / 'c.npz').write_text('no archive')
+    np.savez(tmp_path / 'd.npz', **{**columns_of(frames), 'forces': np.zeros((1, 3))})
+    for name in ('b', 'c', 'd', 'missing'):
+        with pytest.raises(ValueError, match=rf'{name}\.npz is not a file of frames'):
+            Frames.load(tmp_path / f'{name}.npz')
 
 
 def test_joining_merges_equal_theories_and_renumbers_the_others():
@@ -105,3 +115,11 @@ def test_fingerprints_ignore_images_and_order_but_not_species():
     assert prints[0] == prints[1] == prints[2]
     assert len(set(prints)) == 3 or swapped == atoms
     assert prints[4] != prints[0]
+
+
+def test_fingerprints_of_slabs_tell_places_one_angstrom_apart():
+    slab = Atoms('Si', positions=[[0.25, 0.0, 0.0]], cell=[5.0, 5.0, 20.0], pbc=[True, True, False])
+    moved = slab.copy()
+    moved.positions[0, 0] += 1.0
+    first, second = Frames.from_atoms([slab, moved]).fingerprints()
+    assert not np.array_equal(first, second)

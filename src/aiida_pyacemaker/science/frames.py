@@ -171,7 +171,7 @@ class Frames:
                 columns = {name: archive[name] for name in archive.files}
             theories = tuple(json.loads(str(columns.pop('theories', '[]'))))
             return cls(**columns, theories=theories)
-        except (OSError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, TypeError, KeyError, EOFError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f'{path} is not a file of frames: {error}') from error
 
     @classmethod
@@ -214,9 +214,9 @@ def concatenate_frames(parts: Sequence[Frames]) -> Frames:
 
 
 def _fingerprint(atoms: Atoms) -> list[int]:
-    coordinates = atoms.get_scaled_positions(wrap=True) if atoms.pbc.all() else atoms.positions
-    rounded = np.round(np.asarray(coordinates), 6) + 0.0
-    rounded[:, atoms.pbc] %= 1.0
+    rounded = np.round(atoms.positions, 6) + 0.0
+    if atoms.pbc.all():
+        rounded = np.round(atoms.get_scaled_positions(wrap=True), 6) % 1.0
     order = np.lexsort((*rounded.T[::-1], atoms.numbers))
     digest = hashlib.blake2b(digest_size=16)
     for part in (
