@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from fit_examples import BASELINE, CONFIG, ELEMENTS, labelled_frames, true_potential
 
 from aiida_pyacemaker.science.ace import build_potential, evaluate
 from aiida_pyacemaker.science.ace.blocks import FitBlock, make_fit_block
 from aiida_pyacemaker.science.ace.fit import fit_reference_energies, prior_scales, solve_blocks
-from aiida_pyacemaker.science.ace.weights import RowWeights
+from aiida_pyacemaker.science.ace.weights import RowWeights, atoms_too_close
 from aiida_pyacemaker.science.frames import HAS_FORCES, concatenate_frames
 
 WEIGHTS = RowWeights()
@@ -177,6 +178,13 @@ def test_atoms_inside_the_inner_cutoff_are_left_to_the_baseline(sources):
     result = block(frames.with_columns(positions=positions), 'pool')
     assert result.n_too_close >= 2
     assert result.n_rows == {'forces': 3 * (frames.n_atoms - result.n_too_close)}
+
+
+@pytest.mark.parametrize('pbc', [False, (True, True, False)])
+def test_closeness_needs_no_box(pbc):
+    atoms = Atoms(['Al', 'Ni', 'Al'], positions=[[0, 0, 0], [0, 0, 1.2], [0, 0, 4.0]], pbc=pbc)
+    atoms.cell = np.diag([9.0, 9.0, 0.0]) if np.any(pbc) else np.zeros((3, 3))
+    assert atoms_too_close(atoms, build_potential(ELEMENTS, CONFIG)).tolist() == [True, True, False]
 
 
 def test_save_and_load_and_refusals(blocks, tmp_path):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
 from ..config import FitConfig
 from ..frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
+from .evaluator import neighbours_of
 from .potential import AcePotential
 
 Array = NDArray[np.float64]
@@ -65,7 +65,8 @@ def atoms_too_close(atoms: Atoms, potential: AcePotential) -> NDArray[np.bool_]:
     longest = max(inner.values())
     found = np.zeros(len(atoms), dtype=bool)
     if longest > 0:
-        first, second, distance = neighbour_list('ijd', atoms, longest)
+        starts, second, vectors = neighbours_of(atoms, longest)
+        first, distance = np.repeat(np.arange(len(atoms)), np.diff(starts)), np.linalg.norm(vectors, axis=1)
         limits = np.array([inner[pair] for pair in zip(species[first].tolist(), species[second].tolist(), strict=True)])
         found[first[distance < limits]] = True
     return found
