@@ -18,7 +18,7 @@ setup:
 	@PYTHON='$(PYTHON)' scripts/setup.sh
 
 test: setup
-	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff check src tests examples benchmarks scripts
 	$(BIN)/mypy --strict src
 	$(BIN)/python -m pytest
 

@@ -3,10 +3,10 @@
     python examples/silicon/theory_gap.py          # the run of ``make demo``
     python examples/silicon/theory_gap.py PK       # a run of your own profile
 
-Prints RMSE = sqrt(mean over atoms and components of (F_a - F_b)²) and the rms of the DFT forces, in eV/Å, over all atoms
-but the hydrogen caps and over the core atoms. With ``chgnet`` installed (``pip install -e '.[teachers]'``) the gap is
-split: CHGNet, whose labels are PBE, against DFT (functional, pseudopotentials, cut-offs, CHGNet's own error), and the
-teacher against CHGNet (what was lost in training the small models).
+Prints RMSE = sqrt(mean over atoms and components of (F_a - F_b)²) and the rms of the DFT forces, in eV/Å, over all
+atoms but the hydrogen caps and over the core atoms. Where ``chgnet`` is installed (``pip install -e '.[teachers]'``)
+the gap is split: CHGNet, whose labels are PBE, against DFT (functional, pseudopotentials, cut-offs, CHGNet's own
+error), and the teacher against CHGNet (what was lost in training the small models).
 """
 
 from __future__ import annotations
