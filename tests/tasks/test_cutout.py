@@ -78,6 +78,12 @@ def test_rejections_are_told_and_nothing_left_fails(folder):
     assert 'step 30 atom 12' in result['message'] and 'max_label_atoms' in result['message']
 
 
+@pytest.mark.parametrize('key', ['n_epicentres', 'min_steps_apart'])
+def test_counts_below_one_are_refused_by_name(folder, key):
+    result = folder(**{key: 0})
+    assert result['failure'] == 'INVALID_INPUT' and key in result['message']
+
+
 def test_steps_must_belong_to_frames(folder):
     result = folder(steps=[0, 1])
     assert result['failure'] == 'INVALID_INPUT' and '6 rows for 2 steps' in result['message']

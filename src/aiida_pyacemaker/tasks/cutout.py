@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
+from pydantic import Field
 
 from ..science.ace import AcePotential
 from ..science.config import ActiveLearningThresholds, CutoutConfig
@@ -43,8 +44,8 @@ class CutoutTask(Task):
     models: tuple[str, ...]
     cutout: CutoutConfig = CutoutConfig()
     thresholds: ActiveLearningThresholds = ActiveLearningThresholds()
-    n_epicentres: int = 1
-    min_steps_apart: int = 1
+    n_epicentres: int = Field(1, gt=0)
+    min_steps_apart: int = Field(1, gt=0)
     exclude: tuple[tuple[int, int], ...] = ()
     dtype: Literal['float32', 'float64'] = 'float64'
     seed: int = 0
