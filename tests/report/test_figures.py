@@ -31,7 +31,7 @@ def test_gamma_against_time_with_the_halt_marked(ax):
     marks = [line for line in ax.lines if line.get_marker() == 'v']
     np.testing.assert_allclose([mark.get_xydata() for mark in marks], [[[0.02, 7.0]]])
     assert ax.get_xlabel() == 'MD time (ps)'
-    assert set(words(ax)) == {'halt', 'add train', 'call dft', 'danger'}
+    assert set(words(ax)) == {'halt', 'learn above (2)', 'call DFT (5)', 'danger (10)'}
 
 
 def test_parity_before_and_after(ax):
@@ -43,7 +43,7 @@ def test_parity_before_and_after(ax):
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 0.5], [1, 0.5]])
     np.testing.assert_allclose(ax.lines[1].get_xydata(), [[0, 0.1], [1, 0.9]])
     assert words(ax) == ['before: RMSE 0.500 eV/Å', 'after: RMSE 0.100 eV/Å']
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ('DFT core force (eV/Å)', 'potential (eV/Å)')
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ('DFT core force, x, y, z (eV/Å)', 'force of the potential (eV/Å)')
 
 
 def test_learning_curve(ax):
@@ -54,7 +54,7 @@ def test_learning_curve(ax):
     figures.draw_learning(ax, points)
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0, 0.8], [2, 0.4]])
     assert [text.get_text() for text in ax.texts] == ['distilled', 'round 01']
-    assert ax.get_ylabel() == 'core force RMSE (eV/Å)'
+    assert ax.get_ylabel() == 'core force RMSE against DFT (eV/Å)'
 
 
 def test_gates_are_fractions_of_their_limits():

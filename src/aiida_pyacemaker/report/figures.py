@@ -17,6 +17,8 @@ PHASE_COLOURS = {
     'finetuning': '#d9822b',
 }
 
+THRESHOLDS = {'add_train': ('learn above', GOOD), 'call_dft': ('call DFT', WARM), 'danger': ('danger', ALARM)}
+
 
 def draw_gamma(
     ax: Any, segments: Sequence[Mapping[str, Any]], *, timestep_ps: float, thresholds: Mapping[str, float]
@@ -31,17 +33,20 @@ def draw_gamma(
         if segment['outcome'] in ('halted', 'danger'):
             ax.axvline(time[-1], color=ALARM, linewidth=0.8, linestyle=':')
             ax.plot(time[-1:], gamma[-1:], marker='v', color=ALARM, markersize=8, linestyle='none', label='halt')
-    for name, colour in (('add_train', GOOD), ('call_dft', WARM), ('danger', ALARM)):
+    for name, (words, colour) in THRESHOLDS.items():
         value = thresholds.get(f'threshold_{name}')
         if value:
-            ax.axhline(value, color=colour, linewidth=0.9, linestyle='--', label=name.replace('_', ' '))
-    ax.set_yscale('symlog', linthresh=1.0)
+            ax.axhline(value, color=colour, linewidth=0.9, linestyle='--', label=f'{words} ({value:g})')
+    ax.set_yscale('log')
+    ax.margins(y=0.12)
+    ax.yaxis.set_major_formatter('{x:g}')
     ax.set_xlabel('MD time (ps)')
     ax.set_ylabel('largest extrapolation grade γ')
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
     if unique:
-        ax.legend(unique.values(), unique.keys(), frameon=False, fontsize=8, ncols=2)
+        place = {'loc': 'lower center', 'bbox_to_anchor': (0.5, 1.0), 'ncols': len(unique)}
+        ax.legend(unique.values(), unique.keys(), frameon=False, fontsize=8, **place)
 
 
 def draw_parity(ax: Any, parity: Mapping[str, Any]) -> None:
@@ -53,8 +58,9 @@ def draw_parity(ax: Any, parity: Mapping[str, Any]) -> None:
     everything = np.concatenate([reference, parity['before'], parity['after']])
     limits = [float(everything.min()), float(everything.max())]
     ax.plot(limits, limits, color=INK, linewidth=0.8)
-    ax.set_xlabel('DFT core force (eV/Å)')
-    ax.set_ylabel('potential (eV/Å)')
+    ax.set_aspect('equal')
+    ax.set_xlabel('DFT core force, x, y, z (eV/Å)')
+    ax.set_ylabel('force of the potential (eV/Å)')
     ax.legend(frameon=False, fontsize=8)
 
 
@@ -71,10 +77,10 @@ def draw_learning(ax: Any, learning: Sequence[Mapping[str, Any]]) -> None:
             xytext=(4, 6),
             fontsize=8,
         )
+    ax.margins(x=0.15, y=0.15)
     ax.set_ylim(bottom=0)
-    ax.margins(x=0.15)
-    ax.set_xlabel('DFT calls for training')
-    ax.set_ylabel('core force RMSE (eV/Å)')
+    ax.set_xlabel('DFT calls paid for training')
+    ax.set_ylabel('core force RMSE against DFT (eV/Å)')
 
 
 def draw_gates(ax: Any, gates: Sequence[Mapping[str, Any]]) -> None:

@@ -16,11 +16,13 @@ from .bundle import write_potential_bundle
 from .collect import collect_run, summarise
 
 CAPTIONS = {
-    'gamma': 'The MD. It halts where the potential meets what it does not know, and goes on once that is learnt.',
-    'parity': 'Forces on the core atoms of frames that were kept out of training, against DFT.',
-    'learning': 'What each DFT call bought.',
-    'gates': 'The gates of phase 2: the distilled potential against its teacher.',
-    'phases': 'Where the time went.',
+    'gamma': 'The MD: largest γ of any atom. Up to about 1 the potential has seen such surroundings; it halts where it '
+    'has not, learns, and resumes there.',
+    'parity': 'Forces on the core atoms of cutouts that were kept out of training, against DFT: the first potential '
+    'and the last. On the line is right.',
+    'learning': 'What the DFT bought: the error on the kept-out cutouts after each round of learning.',
+    'gates': 'The gates of phase 2: how much of the allowed deviation from its teacher the distilled potential uses.',
+    'phases': 'Where the time went, step by step.',
 }
 
 
