@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,6 @@ def _read_header(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as archive:
             header: dict[str, Any] = json.loads(str(archive['header']))
             shapes = {name: list(archive[name].shape) for name in archive.files if name != 'header'}
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f'{path} is not a block file: {error}; give a block_<name>.npz that a fit wrote') from error
     return {**header, 'shapes': shapes}

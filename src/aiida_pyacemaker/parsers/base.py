@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,12 @@ class TaskParser(Parser):
         report = plain_json({key: value for key, value in result.items() if key not in ('status', 'task')})
         try:
             self.collect(Path(retrieved_temporary_folder or '.'), report)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             return self.exit_codes.ERROR_UNREADABLE_OUTPUT.format(message=f'{type(error).__name__}: {error}')
         return None
 
     def collect(self, folder: Path, report: dict[str, Any]) -> None:
-        """Turn the files in ``folder`` into output nodes; raise ``OSError``, ``ValueError`` or ``KeyError``."""
+        """Turn the files in ``folder`` into output nodes; raise what a missing or cut-off file raises."""
         raise TypeError(f'{type(self).__name__} does not say what a finished task leaves')
 
     def out_frames(self, label: str, path: Path) -> None:
