@@ -106,7 +106,8 @@ class CutoutWorkChain(TaskSteps, WorkChain):
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT.format(message='; '.join(failed))
         report = self.ctx.cutout.outputs.report.get_dict()
         for row in report['epicentres']:
-            where = f'step {row["step"]} atom {row["atom"]} grade {row["gamma"]:.2f}'
+            grade = 'not finite' if row['gamma'] is None else f'{row["gamma"]:.2f}'
+            where = f'step {row["step"]} atom {row["atom"]} grade {grade}'
             self.report(f'cutout: {where}: {row["label"]["n_atoms"]} atoms')
         for row in report['rejected']:
             self.report(f'rejected: step {row["step"]} atom {row["atom"]}: {row["reason"]}')
