@@ -10,6 +10,7 @@ from aiida.engine import ToContext, WorkChain, calcfunction, while_
 
 from ..calculations.lammps import LammpsCalculation
 from ..data.dataset import AtomicDatasetData
+from .labels import call_once
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .submission import SubmitOnce, derived_seed
 
@@ -145,7 +146,7 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         """Attach what the last segment left and where MD resumes."""
         child = self.ctx.child
         self.out('outcome', child.outputs.outcome)
-        self.out('summary', summarise_segments(**self.ctx.summaries))
+        self.out('summary', call_once(self, 'summarise_segments', summarise_segments, **self.ctx.summaries))
         if 'frames' in child.outputs:
             self.out('frames', child.outputs.frames)
         self.out('restart', self.ctx.restart)
@@ -192,7 +193,8 @@ def resume_step(summary: Mapping[str, Any]) -> int:
 @calcfunction
 def summarise_segments(**summaries: orm.Dict) -> orm.Dict:
     """Return the summary of the last segment with totals over all (`segment_NN` each)."""
-    rows = [summaries[name].get_dict() for name in sorted(summaries)]
+    names = sorted(summaries, key=lambda name: (len(name), name))  # 100 comes after 99
+    rows = [summaries[name].get_dict() for name in names]
     totals = {
         'first_step': rows[0]['first_step'],
         'n_segments': len(rows),
