@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida_pseudo.data.pseudo.upf import UpfData
 from ase.build import bulk, molecule
@@ -13,6 +14,7 @@ from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.science.config import DftConfig
 from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
 from aiida_pyacemaker.workflows.label_dft import DftLabelWorkChain, deal_lanes
+from aiida_pyacemaker.workflows.label_dft_lane import PW_LABEL_TYPE, count_allowed_runs, count_scf_runs
 from aiida_pyacemaker.workflows.scf_inputs import find_cutoffs, is_norm_conserving, scf_parameters
 
 PSEUDO_FOLDER = Path('/usr/share/espresso/pseudo')
@@ -127,6 +129,33 @@ def test_lanes_are_balanced_dearest_first():
     lanes = deal_lanes([1.0, 64.0, 27.0, 27.0, 8.0], 2)
     assert lanes == [[1], [2, 3, 4, 0]]
     assert deal_lanes([1.0], 4) == [[0]] and deal_lanes([], 2) == []
+
+
+def start_frame(parent, n_runs, allowed, *, ended):
+    """Store a frame's workflow below ``parent`` that may take ``allowed`` SCF runs and has taken ``n_runs``."""
+    frame = orm.WorkChainNode(process_type=PW_LABEL_TYPE)
+    frame.base.links.add_incoming(parent, LinkType.CALL_WORK, 'frame')
+    frame.base.links.add_incoming(orm.Int(allowed).store(), LinkType.INPUT_WORK, 'max_iterations')
+    frame.store()
+    for number in range(n_runs):
+        run = orm.CalcJobNode()
+        run.base.links.add_incoming(frame, LinkType.CALL_CALC, f'iteration_{number}')
+        run.store()
+    frame.set_process_state('finished' if ended else 'waiting')
+
+
+def test_lanes_side_by_side_never_spend_more_than_the_budget(aiida_profile):
+    """Of six runs for four frames two are spare: who may climb holds them until it has ended."""
+    parent = orm.WorkChainNode().store()
+    assert count_allowed_runs(parent, 4, 6) == 3
+    start_frame(parent, 1, 3, ended=False)
+    assert count_allowed_runs(parent, 4, 6) == 1
+    start_frame(parent, 2, 2, ended=True)
+    assert (count_allowed_runs(parent, 4, 6), count_allowed_runs(parent, 4, 7)) == (1, 1)
+    assert count_allowed_runs(parent, 4, 9) == 3
+    start_frame(parent, 0, 8, ended=True)
+    assert count_scf_runs(parent) == 3
+    assert count_allowed_runs(orm.WorkChainNode().store(), 2, 100) == 8
 
 
 def test_cutoffs_come_from_the_settings_else_from_the_family(pseudos):

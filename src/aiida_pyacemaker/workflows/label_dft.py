@@ -52,11 +52,16 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
         spec.exit_code(
             203, 'ERROR_NO_CUTOFFS', message='No cut-offs: give dft.ecutwfc (Ry) or install a family with them.'
         )
+        spec.exit_code(
+            401,
+            'ERROR_SUB_PROCESS_FAILED_LANE',
+            message='{lanes} failed: {said}; {left} frames not run, {labels} labels are attached.',
+        )
         spec.exit_code(410, 'ERROR_NO_LABEL', message='Not one frame was labelled: {reason}.')
         spec.exit_code(
             601,
             'BUDGET_SPENT',
-            message='{n} SCF runs are spent and {left} frames not run; finished labels are attached.',
+            message='{n} SCF runs are spent and {left} frames not run; {labels} labels are attached.',
         )
 
     @classmethod
@@ -135,8 +140,16 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
         return self._verdict(summary)
 
     def _verdict(self, summary: dict[str, Any]) -> Any:
-        if summary['n_not_run']:
-            return self.exit_codes.BUDGET_SPENT.format(n=summary['n_scf'], left=summary['n_not_run'])
+        left, labels = summary['n_not_run'], summary['n_labelled']
+        names = [f'lane_{number}' for number in range(1, len(self.ctx.lanes) + 1)]
+        broken = {name: self.ctx[name] for name in names if not self.ctx[name].is_finished_ok}
+        if left and broken:
+            said = '; '.join(node.exit_message or node.process_state.value for node in broken.values())
+            lanes = ', '.join(broken)
+            counts = {'left': left, 'labels': labels}
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_LANE.format(lanes=lanes, said=said, **counts)
+        if left:
+            return self.exit_codes.BUDGET_SPENT.format(n=summary['n_scf'], left=left, labels=labels)
         if not summary['n_labelled'] and summary['n_requested']:
             return self.exit_codes.ERROR_NO_LABEL.format(reason=summary['failed'][0]['reason'])
         return None

@@ -11,13 +11,14 @@ from aiida_pseudo.data.pseudo import PseudoPotentialData
 from ..data.dataset import AtomicDatasetData
 from ..science.config import DftConfig
 from .input_checks import settings_validator
-from .labels import frame_structure
+from .labels import call_once, frame_structure
 from .protocol import DEFAULT_OPTIONS
-from .pw_label import PwLabelWorkChain
+from .pw_label import LADDER, PwLabelWorkChain
 from .scf_inputs import find_cutoffs, kpoint_inputs, pw_options, scf_parameters
 from .submission import SubmitOnce, find_called
 
 PW_LABEL_TYPE = PwLabelWorkChain.build_process_type()
+RUNS_PER_FRAME = len(LADDER) + 3  # what the ladder takes at most
 
 
 def frame_label(row: int) -> str:
@@ -57,8 +58,30 @@ def add_scf_ports(spec: Any) -> None:
 
 def count_scf_runs(node: orm.WorkChainNode) -> int:
     """Return how many SCF runs a ``DftLabelWorkChain`` has paid for, each frame in progress counting at least once."""
-    frames = (child for child in node.called_descendants if child.process_type == PW_LABEL_TYPE)
-    return sum(max(1, sum(isinstance(child, orm.CalcJobNode) for child in frame.called)) for frame in frames)
+    return sum(_count_runs(frame) or int(not frame.is_terminated) for frame in _started_frames(node))
+
+
+def count_allowed_runs(node: orm.WorkChainNode, n_frames: int, max_calls: int) -> int:
+    """Return how many SCF runs the next frame below ``node`` may take, retries included: at least 1.
+
+    Every frame that the budget covers has one run of its own; retries share what is left over, less what finished
+    frames took of it and what frames in progress may still take. So lanes that climb the ladder side by side never
+    spend more than ``max_calls`` together.
+    """
+    taken = sum(
+        max(_count_runs(frame), 1) - 1 if frame.is_terminated else frame.inputs.max_iterations.value - 1
+        for frame in _started_frames(node)
+    )
+    spare = max_calls - min(n_frames, max_calls) - taken
+    return 1 + max(0, min(RUNS_PER_FRAME - 1, spare))
+
+
+def _started_frames(node: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    return [child for child in node.called_descendants if child.process_type == PW_LABEL_TYPE]
+
+
+def _count_runs(frame: orm.WorkChainNode) -> int:
+    return sum(isinstance(child, orm.CalcJobNode) for child in frame.called)
 
 
 class DftLaneWorkChain(SubmitOnce, WorkChain):
@@ -109,12 +132,12 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
         if not atoms.pbc.any():
             pw['settings'] = orm.Dict({'GAMMA_ONLY': True})
         if not self._is_called(row):
-            pw['structure'] = frame_structure(
-                self.inputs.dataset, orm.Int(row), metadata={'call_link_label': f'structure_{row:04d}'}
-            )
+            label = f'structure_{row:04d}'
+            pw['structure'] = call_once(self, label, frame_structure, self.inputs.dataset, orm.Int(row))
         inputs: dict[str, Any] = {'pw': pw, **kpoints}
         if 'max_calls' in self.inputs:
-            inputs['max_iterations'] = orm.Int(max(1, min(8, self._calls_left())))
+            budget = (len(self.inputs.dataset), self.inputs.max_calls.value)
+            inputs['max_iterations'] = orm.Int(count_allowed_runs(self.node.caller or self.node, *budget))
         return ToContext(child=self.submit_once(frame_label(row), PwLabelWorkChain, inputs))
 
     def inspect_frame(self) -> None:
