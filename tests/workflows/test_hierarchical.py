@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import run_get_node
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
 from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
@@ -88,6 +91,8 @@ def test_bad_nodes_are_refused_before_submission(make_builder, task_code, pw_cod
             ('md_structure', '0.500 Å'),
         ),
         ({'codes': {'task': task_code, 'lammps': pw_code, 'pw': pw_code}}, ('lammps_code', 'quantumespresso.pw')),
+        ({'overrides': {'md': {'dump_every': 15}}}, ('md.dump_every = 15', 'check_every = 10')),
+        ({'overrides': {'dft': {'ecutwfc': None, 'ecutrho': None}}}, ('dft.ecutwfc', 'no installed family')),
     ]
     for changes, words in cases:
         builder = make_builder(**changes)
@@ -95,6 +100,52 @@ def test_bad_nodes_are_refused_before_submission(make_builder, task_code, pw_cod
             run_get_node(builder)
         assert all(word in str(caught.value) for word in words), caught.value
     assert orm.QueryBuilder().append(orm.CalcJobNode).count() == 0
+
+
+def test_unknown_pw_inputs_are_refused_and_options_keep_their_defaults(make_builder, pw_code):
+    """A misspelt port of the SCF is an error of the root, not of a child hours later."""
+    builder = make_builder(options={'max_wallclock_seconds': 7200})
+    assert builder.options['max_wallclock_seconds'] == 7200 and 'resources' in builder.options
+    inputs = builder._inputs(prune=True)
+    inputs['pw']['parameter'] = orm.Dict({})
+    with pytest.raises(ValueError, match='parameter'):
+        instantiate_process(get_manager().get_runner(), HierarchicalDistillationWorkChain, **inputs)
+
+
+def finished_child(exit_status, **outputs):
+    """Return a finished workflow with these outputs."""
+    child = orm.WorkChainNode().store()
+    for name, values in outputs.items():
+        child_output = orm.Dict(values).store()
+        child_output.base.links.add_incoming(child, LinkType.RETURN, name)
+    child.set_process_state('finished')
+    child.set_exit_status(exit_status)
+    return child
+
+
+@pytest.fixture
+def root(make_builder):
+    """The root in its first round, before it has a potential."""
+    process = instantiate_process(get_manager().get_runner(), make_builder())
+    process.setup()
+    process.ctx.round = 1
+    return process
+
+
+@pytest.mark.parametrize(('n_scf', 'status'), [(2, 404), (12, 602)])
+def test_scf_runs_without_a_label_are_paid_all_the_same(root, n_scf, status):
+    """A phase 3 without labels ends the run; its SCFs are booked, and a spent budget is called by its name."""
+    root.ctx.child = finished_child(402, report={'n_scf': n_scf, 'n_labelled': 0})
+    assert root.inspect_cutout().status == status
+    assert root.ctx.spent == n_scf and root.ctx.records['round_01_cutout']['n_scf'] == n_scf
+
+
+def test_spent_segments_are_a_spent_budget(root):
+    """MD that uses up its segments ends with the budget's exit code, and its steps are in the summary."""
+    root.ctx.child = finished_child(601, summary={'outcome': 'walltime', 'last_step': 70, 'goal_step': 2000})
+    stop = root.inspect_exploration()
+    assert (stop.status, 'MD segments' in stop.message) == (602, True)
+    assert root.ctx.records['round_01_explore']['last_step'] == 70
 
 
 def test_a_truncated_model_is_refused(teacher_files, tmp_path, aiida_profile):

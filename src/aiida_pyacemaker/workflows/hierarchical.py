@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_, while_
+from aiida_pseudo.data.pseudo import PseudoPotentialData
 
 from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
@@ -32,12 +33,14 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         super().define(spec)
         add_shared_ports(spec, *SETTINGS)
         spec.input('lammps_code', valid_type=orm.AbstractCode, help='`lmp` with ML-PACE, or `pyacemaker-lmp`.')
-        spec.input_namespace('pw', dynamic=True, help='`code`, `parameters` and `pseudos.<element>` of the SCF runs.')
+        spec.input_namespace('pw', help='`code`, `parameters` and `pseudos.<element>` of the SCF runs.')
         spec.input('pw.code', valid_type=orm.AbstractCode, help='The `pw.x` program.')
         spec.input(
             'pw.parameters', valid_type=orm.Dict, required=False, help='Overrides of the pw.x input, by namelist.'
         )
-        spec.input_namespace('pw.pseudos', dynamic=True, help='One UPF pseudopotential an element, caps included.')
+        spec.input_namespace(
+            'pw.pseudos', valid_type=PseudoPotentialData, dynamic=True, help='One UPF an element, caps included.'
+        )
         spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
         spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
         spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pools and the gates start from.')
@@ -157,7 +160,8 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         """Keep the best potential so far; go on when every gate passed."""
         child = self.ctx.child
         if 'report' not in child.outputs:
-            self._adopt(self.ctx.candidate)
+            if 'potential' not in self.ctx:  # one that was judged is better than one that was not
+                self._adopt(self.ctx.candidate)
             self._attach()
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_VALIDATION
         failed = [gate['name'] for gate in child.outputs.report['gates'] if not gate['passed']]
@@ -194,11 +198,16 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         return self._submit(ExplorationWorkChain, 'held_out_walker', inputs)
 
     def inspect_held_out_walker(self) -> Any:
-        """Take the frames at the walker's end."""
-        if not self.ctx.child.is_finished_ok:
-            self._attach()
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_EXPLORATION
-        self.ctx.explored = self.ctx.child
+        """Take the frames at the walker's end; without a halt they are frames that the student knows."""
+        child = self.ctx.child
+        if not child.is_finished_ok:
+            return self._stop_at_md()
+        self.ctx.explored = child
+        outcome = child.outputs.outcome.value
+        if outcome == 'goal':
+            self.report('the walker reached its goal without a halt: what is kept out are frames the student knows')
+        else:
+            self.report(f'the walker ended at step {child.outputs.summary["last_step"]}: {outcome}')
         return None
 
     def run_held_out_cutout(self) -> Any:
@@ -209,10 +218,9 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
 
     def inspect_held_out_cutout(self) -> Any:
         """Attach the kept-out labels."""
-        if 'training_dataset' not in self.ctx.child.outputs:
-            self._attach()
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
-        self._book_cutout('held_out_cutout')
+        stop = self._book_cutout('held_out_cutout')
+        if stop:
+            return stop
         self.out('held_out_dataset', self.ctx.child.outputs.training_dataset)
         return None
 
@@ -236,13 +244,13 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
     def inspect_exploration(self) -> Any:
         """Note how the MD ended and where it resumes."""
         child = self.ctx.child
+        if 'summary' in child.outputs:
+            self.ctx.records[self._label('explore')] = child.outputs.summary
         if not child.is_finished_ok:
-            self._attach()
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_EXPLORATION
+            return self._stop_at_md()
         self.ctx.explored = child
         self.ctx.outcome = child.outputs.outcome.value
         self.ctx.restart = child.outputs.restart
-        self.ctx.records[self._label('explore')] = child.outputs.summary
         self.report(
             f'round {self.ctx.round}: MD ended at step {child.outputs.summary["last_step"]}: {self.ctx.outcome}'
         )
@@ -263,10 +271,9 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
 
     def inspect_cutout(self) -> Any:
         """Count what was paid."""
-        if 'training_dataset' not in self.ctx.child.outputs:
-            self._attach()
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
-        self._book_cutout(self._label('cutout'))
+        stop = self._book_cutout(self._label('cutout'))
+        if stop:
+            return stop
         self.ctx.label_datasets[f'round_{self.ctx.round:02d}'] = self.ctx.child.outputs.label_dataset
         self.ctx.training_dataset = self.ctx.child.outputs.training_dataset
         return None
@@ -309,10 +316,27 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
     def _submit(self, process: type[WorkChain], label: str, inputs: dict[str, Any]) -> Any:
         return ToContext(child=self.submit_once(label, process, {**inputs, 'options': self.inputs.options}))
 
-    def _book_cutout(self, label: str) -> None:
-        report = self.ctx.child.outputs.report
-        self.ctx.spent += report['n_scf']
-        self.ctx.records[label] = report
+    def _stop_at_md(self) -> Any:
+        """Return the exit code of an MD that neither halted nor reached its goal."""
+        self._attach()
+        if self.ctx.child.exit_status == ExplorationWorkChain.exit_codes.SEGMENTS_SPENT.status:
+            what = f'the budget of {self.read_budget().max_segments} MD segments'
+            return self.exit_codes.BUDGET_SPENT.format(what=what)
+        return self.exit_codes.ERROR_SUB_PROCESS_FAILED_EXPLORATION
+
+    def _book_cutout(self, label: str) -> Any:
+        """Count what was paid, labels or not; return an exit code when there is no label."""
+        outputs = self.ctx.child.outputs
+        if 'report' in outputs:
+            self.ctx.spent += outputs.report['n_scf']
+            self.ctx.records[label] = outputs.report
+        if 'training_dataset' in outputs:
+            return None
+        self._attach()
+        what = self._spent_budget()
+        if what:
+            return self.exit_codes.BUDGET_SPENT.format(what=what)
+        return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
 
     def _attach(self) -> None:
         """Attach the best there is, so that a run that stops early is usable."""

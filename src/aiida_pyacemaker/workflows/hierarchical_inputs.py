@@ -9,8 +9,10 @@ from aiida import orm
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science import config
+from ..science.md.script import check_intervals
 from .input_checks import check_elements, check_overlap
-from .protocol import load_protocol
+from .protocol import DEFAULT_OPTIONS, load_protocol, merge
+from .scf_inputs import find_cutoffs
 from .settings_models import SETTINGS_MODELS
 
 SETTINGS = {port: model for port, model in SETTINGS_MODELS.items() if port != 'thresholds'}
@@ -21,7 +23,8 @@ def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
     needed = ('elements', 'teacher', 'prototypes', 'md_structure', 'pw', 'task_code', 'lammps_code', 'cutout')
     if any(name not in inputs for name in needed):
         return None
-    return _check_codes(inputs) or _check_chemistry(inputs) or _check_structures(inputs)
+    checks = (_check_codes, _check_chemistry, _check_structures, _check_settings)
+    return next((message for check in checks if (message := check(inputs))), None)
 
 
 def _check_codes(inputs: dict[str, Any]) -> str | None:
@@ -66,6 +69,21 @@ def _check_structures(inputs: dict[str, Any]) -> str | None:
     return next((message for message in messages if message), None)
 
 
+def _check_settings(inputs: dict[str, Any]) -> str | None:
+    """Hold settings of different ports against each other: what a child would refuse only after hours."""
+    if any(name not in inputs for name in ('md', 'strategy', 'dft')):
+        return None
+    md = config.MdConfig.model_validate(inputs['md'].get_dict())
+    strategy = config.LoopStrategyConfig.model_validate(inputs['strategy'].get_dict())
+    dft = config.DftConfig.model_validate(inputs['dft'].get_dict())
+    message = check_intervals(md, strategy.thresholds)
+    if message:
+        return message
+    if find_cutoffs(dft, inputs['pw'].get('pseudos', {})) is None:
+        return 'dft.ecutwfc: not given, and no installed family with these pseudopotentials recommends one (Ry)'
+    return None
+
+
 def fill_builder(
     builder: Any,
     codes: dict[str, orm.AbstractCode],
@@ -96,7 +114,7 @@ def fill_builder(
         setattr(builder, port, orm.Dict(settings.get(port, {})))
     builder.seed = orm.Int(choices.pop('seed', 1))
     if 'options' in choices:
-        builder.options = choices.pop('options')
+        builder.options = merge(DEFAULT_OPTIONS, choices.pop('options'))
     if choices:
         raise ValueError(f'unknown {sorted(choices)}; allowed: protocol, overrides, elements, seed, options')
     return builder
