@@ -46,6 +46,17 @@ def test_the_seed_decides_everything_and_generators_do_not_disturb_each_other():
     assert of_md[0] == of_md[1]
 
 
+def test_no_two_pieces_share_a_name():
+    names = []
+
+    def named(piece):
+        names.append(piece.name)
+        return run_piece(piece)
+
+    copper_pool(SMALL.model_copy(update={'md_temperatures_K': (300.0, 300.0)}), on_piece=named)
+    assert len(set(names)) == len(names)
+
+
 def test_pieces_are_numbered_and_each_is_the_same_whenever_it_is_built():
     seen = []
 

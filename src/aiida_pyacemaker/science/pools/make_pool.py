@@ -126,7 +126,7 @@ class _Plan:
             yield f'vacancy_{index}', self._vacancies(prototypes[index], count, stream)
         for run, count, stream in self._streams(self.config.n_md_frames, range(len(runs)), md_rng):
             index, kelvin = runs[run]
-            yield f'md_{index}_{kelvin:g}K', self._md(prototypes[index], count, stream, kelvin)
+            yield f'md_{run}_{kelvin:g}K', self._md(prototypes[index], count, stream, kelvin)
 
     def _streams(self, total: int, members: Sequence[int], rng: Generator) -> list[tuple[int, int, Generator]]:
         if not members:
