@@ -7,6 +7,7 @@ from itertools import chain, combinations, product
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
+from numpy.typing import NDArray
 
 from ..config import FitConfig
 from .couplings import independent_couplings
@@ -48,29 +49,36 @@ def build_potential(elements: Sequence[str], config: FitConfig, *, bond_length: 
     n_base, n_max, l_max = n_by_order[0], max(n_by_order[1:], default=1), max(l_by_order[1:], default=0)
     mixing = np.zeros((n_max, l_max + 1, max(n_base, n_max)))
     mixing[np.arange(n_max), :, np.arange(n_max)] = 1.0
-    bonds = {}
-    for a, b in product(range(len(names)), repeat=2):
-        contact = radii[a] + radii[b]
-        bonds[a, b] = Bond(
-            base=config.radial_base,
-            parameters=(DEFAULT_PARAMETER[config.radial_base],),
-            cutoff=cutoff,
-            cutoff_width=CUTOFF_WIDTH,
-            coefficients=mixing,
-            inner_cutoff=INNER_CUTOFF_FRACTION * contact,
-            inner_width=INNER_WIDTH_FRACTION * contact,
-        )
     functions = tuple(
         select_functions(centre, len(names), n_by_order, l_by_order, config.number_of_functions_per_element)
         for centre in range(len(names))
     )
     return AcePotential(
         elements=names,
-        bonds=bonds,
+        bonds=_make_bonds(config.radial_base, radii, cutoff, mixing),
         functions=functions,
         coefficients=np.zeros(sum(map(len, functions))),
         reference_energies={},
     )
+
+
+def _make_bonds(
+    base: str, radii: Sequence[float], cutoff: float, mixing: NDArray[np.float64]
+) -> dict[tuple[int, int], Bond]:
+    """Return the bond of every ordered pair of elements with covalent ``radii``, Å; R_nl = Σ_k mixing_nlk g_k."""
+    bonds = {}
+    for a, b in product(range(len(radii)), repeat=2):
+        contact = radii[a] + radii[b]
+        bonds[a, b] = Bond(
+            base=base,
+            parameters=(DEFAULT_PARAMETER[base],),
+            cutoff=cutoff,
+            cutoff_width=CUTOFF_WIDTH,
+            coefficients=mixing,
+            inner_cutoff=INNER_CUTOFF_FRACTION * contact,
+            inner_width=INNER_WIDTH_FRACTION * contact,
+        )
+    return bonds
 
 
 def select_functions(

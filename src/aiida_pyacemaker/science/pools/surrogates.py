@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.random import Generator
 
@@ -34,41 +36,53 @@ def make_surrogates(
     """
     if len(frames) == 0:
         raise ValueError('no frames around the halt were given: surrogates need at least one')
-    screen = Screen(calculator=calculator)
-    parents = list(frames.iter_atoms())
-    n_parents = min(len(parents), max(1, config.n_surrogate_frames // 6))
+    n_parents = min(len(frames), max(1, config.n_surrogate_frames // 6))
+    chosen = list(frames.iter_atoms())[-n_parents:]  # in time order the last are those nearest to the halt
+    around = _Surroundings(parents=chosen, config=config, screen=Screen(calculator=calculator))
     n_rattled = (config.n_surrogate_frames - n_parents + 1) // 2
     n_md = config.n_surrogate_frames - n_parents - n_rattled
+    n_runs = min(MAX_RUNS, n_parents, max(1, n_md))
     rattle_rng, md_rng = rng.spawn(2)
-    chosen = parents[-n_parents:]  # in time order the last are those nearest to the halt
-    n_runs = min(MAX_RUNS, len(chosen), max(1, n_md))
-
-    def parent_frames() -> Sample:
-        kept, dropped = screen.keep(chosen)
-        return Sample(frames=chunked_frames(kept, 'surrogate_parent', size=1), dropped=dict(dropped))
-
-    def rattled() -> Sample:
-        copies = []
-        for atoms, count, stream in zip(chosen, share(n_rattled, n_parents), rattle_rng.spawn(n_parents), strict=True):
-            copies += make_rattled(
-                atoms, count=count, amplitudes=(config.surrogate_amplitude,), strain_max=0.0, rng=stream
-            )
-        kept, dropped = screen.keep(copies)
-        return Sample(frames=chunked_frames(kept, 'surrogate_rattled'), dropped=dict(dropped))
-
-    def md_run(index: int, count: int, stream: Generator) -> Sample:
-        schedule = Schedule(
-            temperature_K=config.surrogate_md_temperature_K,
-            n_frames=count,
-            steps_between_frames=config.surrogate_md_steps,
-            start_factor=1.0,
-        )
-        kept, dropped = run_langevin(chosen[-1 - index], schedule, screen=screen, rng=stream)
-        return Sample(frames=chunked_frames(kept, 'surrogate_md'), dropped=dropped)
-
-    builds: list[tuple[str, Callable[[], Sample]]] = [('parents', parent_frames), ('rattled', rattled)]
+    builds: list[tuple[str, Callable[[], Sample]]] = [
+        ('parents', around.make_parents),
+        ('rattled', partial(around.make_rattled, n_rattled, rattle_rng)),
+    ]
     for index, (count, stream) in enumerate(zip(share(n_md, n_runs), md_rng.spawn(n_runs), strict=True)):
         if count:
-            builds.append((f'md_{index}', partial(md_run, index, count, stream)))
+            builds.append((f'md_{index}', partial(around.run_md, index, count, stream)))
     pieces = [Piece(name=name, index=i, total=len(builds), build=build) for i, (name, build) in enumerate(builds)]
     return join_samples([on_piece(piece) for piece in pieces])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Surroundings:
+    """The parents in time order and how frames are made around them."""
+
+    parents: Sequence[Atoms]
+    config: FinetuneConfig
+    screen: Screen
+
+    def make_parents(self) -> Sample:
+        """Return the parents themselves, each its own group."""
+        kept, dropped = self.screen.keep(self.parents)
+        return Sample(frames=chunked_frames(kept, 'surrogate_parent', size=1), dropped=dict(dropped))
+
+    def make_rattled(self, count: int, rng: Generator) -> Sample:
+        """Return ``count`` rattled copies, shared among the parents."""
+        amplitudes, copies = (self.config.surrogate_amplitude,), []
+        streams = zip(self.parents, share(count, len(self.parents)), rng.spawn(len(self.parents)), strict=True)
+        for atoms, n_copies, stream in streams:
+            copies += make_rattled(atoms, count=n_copies, amplitudes=amplitudes, strain_max=0.0, rng=stream)
+        kept, dropped = self.screen.keep(copies)
+        return Sample(frames=chunked_frames(kept, 'surrogate_rattled'), dropped=dict(dropped))
+
+    def run_md(self, index: int, count: int, rng: Generator) -> Sample:
+        """Return ``count`` frames of the run that starts from the parent ``index`` before the last."""
+        schedule = Schedule(
+            temperature_K=self.config.surrogate_md_temperature_K,
+            n_frames=count,
+            steps_between_frames=self.config.surrogate_md_steps,
+            start_factor=1.0,
+        )
+        kept, dropped = run_langevin(self.parents[-1 - index], schedule, screen=self.screen, rng=rng)
+        return Sample(frames=chunked_frames(kept, 'surrogate_md'), dropped=dropped)
