@@ -167,7 +167,7 @@ def run_script(arguments: Arguments, load: LoadEvaluator) -> int:
         if lmp.extract_setting('world_size') > 1:
             raise EngineError('pyacemaker-lmp runs on one MPI rank: ask for 1, or use lmp with ML-PACE')
         ScriptRunner(lmp, load, Path.cwd()).run(arguments.script.read_text())
-    except Exception as error:
+    except Exception as error:  # the last door, as lmp's: every fault becomes an ERROR line and status 1
         _report(lmp, error)
         return 1
     finally:

@@ -58,7 +58,7 @@ class ForceServer:
         """Fill ``forces``; an exception cannot cross the C++ above, so it is kept and the run stopped."""
         try:
             forces[:n_local] = self._serve(int(step), np.array(tag[:n_local]).ravel(), np.array(positions[:n_local]))
-        except Exception as error:
+        except Exception as error:  # raised again by ScriptRunner.run once LAMMPS has returned
             self.error = error
             forces[:n_local] = 0.0
             self.lmp.force_timeout()
