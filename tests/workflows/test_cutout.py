@@ -41,7 +41,7 @@ def builder(ring, task_code, pw_code, teacher, serial_options, tmp_path):
         pseudos={element: UpfData(f'/usr/share/espresso/pseudo/{element}.pz-vbc.UPF') for element in ('Si', 'H')},
         protocol='fast',
         overrides={
-            'cutout': {'max_label_atoms': 40, 'pre_relaxation_steps': 3},
+            'cutout': {'max_epicentres': 1, 'max_label_atoms': 40, 'pre_relaxation_steps': 3},
             'dft': {'ecutwfc': 6.0, 'ecutrho': 24.0, 'conv_thr_per_atom': 1e-6},
         },
         options=serial_options,
