@@ -42,7 +42,7 @@ install_system() {
   # shellcheck disable=SC2086
   if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
     if [ "$missing" = libopenblas0-pthread ]; then
-      say 'libopenblas0-pthread is missing: DFT runs about 1.7 times slower (sudo apt-get install libopenblas0-pthread)'
+      say 'libopenblas0-pthread is missing: DFT runs noticeably slower (sudo apt-get install libopenblas0-pthread)'
       return
     fi
     say "these system packages are missing, and neither root nor sudo is there to install them:"

@@ -1,5 +1,8 @@
 """Every number of ``demo-output/summary.json`` again, from the stored nodes alone and by other means; then compare.
 
+    python examples/silicon/recompute.py                    # the run of ``make demo``
+    python examples/silicon/recompute.py report-PK/summary.json   # a run of your own profile
+
 The report walks the graph with queries; this walks it with ``called`` and ``outputs``. Exit status 1 on a difference.
 """
 
@@ -111,11 +114,13 @@ def differs(written: Any, again: Any, tolerance: float) -> bool:
 
 def main() -> int:
     """Print every number twice and say whether they agree."""
-    os.environ.setdefault('AIIDA_PATH', str(ROOT / '.aiida'))
+    given = sys.argv[1:]
+    if not given:
+        os.environ['AIIDA_PATH'] = str(ROOT / '.aiida')
     from aiida import load_profile, orm
 
     load_profile()
-    summary = json.loads((ROOT / 'demo-output' / 'summary.json').read_text())
+    summary = json.loads(Path(given[0] if given else ROOT / 'demo-output' / 'summary.json').read_text())
     numbers = recompute(orm.load_node(summary['root_uuid']))
     wrong = sorted(set(summary) ^ set(numbers))
     for name, again in numbers.items():

@@ -147,14 +147,14 @@ def recommended_cutoffs(
 
 
 def ensure_sssp(protocol: str, profile: str) -> Finding:
-    """Download and install SSSP 1.3 PBEsol (``efficiency`` or ``precision``) unless it is there."""
+    """Download and install SSSP 1.3 PBE (``efficiency`` or ``precision``) unless it is there."""
     from aiida import orm
 
-    label = f'SSSP/1.3/PBEsol/{protocol}'
+    label = f'SSSP/1.3/PBE/{protocol}'
     if orm.QueryBuilder().append(orm.Group, filters={'label': label}).count():
         return Finding(what='pseudopotentials', state='there', detail=label)
     program = Path(sys.executable).parent / 'aiida-pseudo'
-    command = [str(program), '-p', profile, 'install', 'sssp', '-v', '1.3', '-x', 'PBEsol', '-p', protocol]
+    command = [str(program), '-p', profile, 'install', 'sssp', '-v', '1.3', '-x', 'PBE', '-p', protocol]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines() or ['no message']

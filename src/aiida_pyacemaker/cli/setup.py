@@ -76,7 +76,7 @@ def print_findings(findings: Iterable[Finding], console: Console | None = None) 
 
 @click.command('setup')
 @click.option('-p', '--profile', help='AiiDA profile: made when new. Default: your default profile, else "pyacemaker".')
-@click.option('--sssp', type=click.Choice(['efficiency', 'precision']), help='Download the SSSP 1.3 PBEsol family.')
+@click.option('--sssp', type=click.Choice(['efficiency', 'precision']), help='Download the SSSP 1.3 family for PBE.')
 @click.option(
     '--pseudos',
     multiple=True,
