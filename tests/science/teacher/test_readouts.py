@@ -15,7 +15,7 @@ from aiida_pyacemaker.science.frames import (
     SHELL_NONE,
     Frames,
 )
-from aiida_pyacemaker.science.teacher import finetune_readouts, label_frames, load_teacher
+from aiida_pyacemaker.science.teacher import finetune_readouts, label_frames, load_teacher, readouts
 from aiida_pyacemaker.science.teacher.readouts import training_weights
 
 QUICK = FinetuneConfig(max_epochs=8, learning_rate=5e-3, anchor_weight=0.01)
@@ -61,6 +61,20 @@ def test_labels_of_weight_zero_are_never_read(models, dft_like, tmp_path):
         finetune_readouts(models[:1], dft_like.with_columns(forces=forces), QUICK, seed=3, output_dir=tmp_path / folder)
     clean, corrupt = (parameters(tmp_path / folder / 'model_0.model') for folder in ('clean', 'corrupt'))
     assert all(torch.equal(clean[name], corrupt[name]) for name in clean)
+
+
+def test_a_force_counts_by_its_weight_whatever_batch_it_is_in(models, dft_like, tmp_path, monkeypatch):
+    monkeypatch.setattr(readouts, 'BATCH_ATOMS', 1)  # a batch a frame
+    light = dft_like.frame_of_atom() == 1
+    mixed = dft_like.with_columns(
+        forces=np.where(light[:, None], -dft_like.forces, dft_like.forces),
+        force_weight=np.where(light, 1e-6, dft_like.force_weight),
+    )
+    errors = {}
+    for name, frames in (('alone', dft_like.select([0])), ('mixed', mixed)):
+        _, (row,) = finetune_readouts(models[:1], frames, QUICK, seed=3, output_dir=tmp_path / name)
+        errors[name] = row['rmse_after'] / row['rmse_before']
+    assert errors['mixed'] < 2.0 * errors['alone'] < 0.5  # twice the steps of Adam end elsewhere near the minimum
 
 
 def test_the_seed_decides_and_nothing_else(models, dft_like, tmp_path):

@@ -159,8 +159,8 @@ def _train(
         for index in rng.permutation(len(batches)):
             batch = batches[index]
             optimizer.zero_grad()
-            mass = float(batch.weight.sum())
-            (_squared_error(model, batch, training=True) / mass + anchor()).backward()
+            # on the average over the batches this is the gradient of the loss, however unequal their weights
+            (_squared_error(model, batch, training=True) * (len(batches) / total) + anchor()).backward()
             optimizer.step()
         loss, error = measure()
         losses.append(loss)
