@@ -95,3 +95,15 @@ def test_surrogates_stay_around_the_frames_they_were_given():
     assert shift.std() == pytest.approx(0.05, rel=0.15)
     with pytest.raises(ValueError, match='at least one'):
         make_surrogates(Frames.from_atoms([]), config, calculator=EMT(), rng=rng)
+
+
+def test_frames_after_a_crash_are_no_parents_of_surrogates():
+    halted = bulk('Cu', cubic=True) * 2
+    crashed, lost = halted.copy(), halted.copy()
+    crashed.positions[1] = crashed.positions[0] + [0.3, 0.0, 0.0]
+    lost.positions[3] = np.nan
+    config = FinetuneConfig(n_surrogate_frames=12, surrogate_amplitude=0.05, surrogate_md_steps=2)
+    frames = Frames.from_atoms([halted, crashed, lost])
+    sample = make_surrogates(frames, config, calculator=EMT(), rng=np.random.default_rng(0))
+    assert count_kinds(sample.frames) == {'surrogate_parent': 1, 'surrogate_rattled': 6, 'surrogate_md': 5}
+    assert not sum(sample.dropped.values())

@@ -12,6 +12,7 @@ from numpy.random import Generator
 
 from ..config import FinetuneConfig
 from ..frames import Frames
+from ..md.halting import is_physical
 from .make_pool import Piece, chunked_frames, join_samples, run_piece, share
 from .molecular_dynamics import Schedule, run_langevin
 from .rattled import make_rattled
@@ -30,14 +31,16 @@ def make_surrogates(
 ) -> Sample:
     """Return up to ``config.n_surrogate_frames`` frames around ``frames`` (whole MD frames around a halt).
 
-    First the frames themselves (a sixth of the count at most), then as many rattled copies
-    (``surrogate_amplitude``, Å) as frames of short Langevin runs (at most ``MAX_RUNS``, frames
-    ``surrogate_md_steps`` apart) that start from them. All pass the screen of the pools.
+    Frames after a crash, with atoms on top of each other or nowhere, are no parents. First the parents themselves (a
+    sixth of the count at most), then as many rattled copies (``surrogate_amplitude``, Å) as frames of short Langevin
+    runs (at most ``MAX_RUNS``, frames ``surrogate_md_steps`` apart) that start from them. All pass the screen of the
+    pools.
     """
     if len(frames) == 0:
         raise ValueError('no frames around the halt were given: surrogates need at least one')
-    n_parents = min(len(frames), max(1, config.n_surrogate_frames // 6))
-    chosen = list(frames.iter_atoms())[-n_parents:]  # in time order the last are those nearest to the halt
+    rows = [row for row in range(len(frames)) if is_physical(frames, row)] or list(range(len(frames)))
+    n_parents = min(len(rows), max(1, config.n_surrogate_frames // 6))
+    chosen = [frames.atoms(row) for row in rows[-n_parents:]]  # in time order the last are those nearest to the halt
     around = _Surroundings(parents=chosen, config=config, screen=Screen(calculator=calculator))
     n_rattled = (config.n_surrogate_frames - n_parents + 1) // 2
     n_md = config.n_surrogate_frames - n_parents - n_rattled
