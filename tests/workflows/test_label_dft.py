@@ -188,3 +188,6 @@ def test_spin_stress_and_smearing_follow_the_design():
     assert iron['ELECTRONS']['mixing_beta'] == 0.2 and iron['ELECTRONS']['conv_thr'] == pytest.approx(2e-8)
     cluster = scf_parameters(silane(), DftConfig(), (16.0, 64.0))
     assert 'nspin' not in cluster['SYSTEM'] and len(Frames.from_atoms([silane()])) == 1
+    cluster = scf_parameters(molecule('SiH4'), DftConfig(), (16.0, 64.0))
+    assert cluster['SYSTEM']['smearing'] == 'gaussian' and not cluster['CONTROL']['tstress']
+    assert cluster['ELECTRONS']['mixing_beta'] == 0.3

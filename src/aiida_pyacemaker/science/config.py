@@ -128,7 +128,10 @@ class CutoutConfig(Settings):
 
 
 class DftConfig(Settings):
-    """Static DFT; cut-offs and broadening in Ry, k-point distance in 1/Å including 2π, `None`: from the family."""
+    """Static DFT; cut-offs and broadening in Ry, k-point distance in 1/Å including 2π, `None`: from the family.
+
+    ``smearing`` is that of periodic frames; clusters, whose levels are discrete, always have gaussian smearing.
+    """
 
     ecutwfc: Positive | None = None
     ecutrho: Positive | None = None
