@@ -23,14 +23,12 @@ from aiida_pyacemaker.workflows.protocol import merge
 
 FOLDER = Path(os.environ['AIIDA_PATH'])
 LIMIT_S = 1800.0
-# the example's loop with at most three SCFs: one kept out, two learnt
+# the example's loop, ended soon after its first halt: at most three SCFs, one of them kept out
 OVERRIDES = {
-    'distillation': {'n_selected': 80, 'pool': {'n_strained': 30, 'n_rattled': 60, 'n_vacancy': 15, 'n_md_frames': 40}},
-    'fit': {'number_of_functions_per_element': 100},
-    'md': {'n_steps': 1000},
+    'md': {'n_steps': 800, 'temperature_end_K': 540.0},
     'strategy': {'budget': {'max_dft_calls': 3, 'n_held_out': 1}},
-    'cutout': {'max_epicentres': 1, 'max_label_atoms': 71},
-    'finetune': {'n_surrogate_frames': 8},
+    'cutout': {'max_epicentres': 1},
+    'finetune': {'n_surrogate_frames': 12, 'max_epochs': 20},
 }
 
 
