@@ -6,7 +6,7 @@ The labels come from the CHGNet weights inside the ``chgnet`` wheel (BSD), so th
     python train_teachers.py train --work /tmp/teachers --member 0 --epochs 24
     python train_teachers.py extend --work /tmp/teachers --member 0        # MD of a member, labelled, added to the set
     python train_teachers.py train --work /tmp/teachers --member 0 --epochs 50 --install teachers
-    python train_teachers.py report --work /tmp/teachers --install teachers
+    python judge_teachers.py --valid /tmp/teachers/valid.xyz
 
 and so on for members 1 and 2; ``teachers/README.md`` says what came out.
 
@@ -16,7 +16,6 @@ These are demonstration models: good enough to melt and mend silicon, not to pub
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms, units
 from ase.build import add_adsorbate, bulk, diamond100, diamond111, molecule
-from ase.io import read, write
+from ase.io import write
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.neighborlist import neighbor_list
@@ -302,31 +301,10 @@ def install(model: Path, target: Path) -> None:
     torch.save(trained, target)
 
 
-def report(work: Path, folder: Path) -> None:
-    """Print the errors of the installed models on the held-out structures, per kind."""
-    from mace.calculators import MACECalculator
-
-    frames = read(work / 'valid.xyz', ':')
-    for path in sorted(folder.glob('*.model')):
-        calculator = MACECalculator(model_paths=[str(path)], device='cpu', default_dtype='float64')
-        rows: dict[str, list[tuple[float, float, int]]] = {}
-        for atoms in frames:
-            calculator.calculate(atoms)
-            force = float(np.sum((calculator.results['forces'] - atoms.arrays['REF_forces']) ** 2))
-            energy = (calculator.results['energy'] - atoms.info['REF_energy']) / len(atoms)
-            rows.setdefault(atoms.info['kind'], []).append((force, energy, 3 * len(atoms)))
-            rows.setdefault('all', []).append((force, energy, 3 * len(atoms)))
-        print(path.name, path.stat().st_size)
-        for kind, values in sorted(rows.items()):
-            force, energy, count = np.array(values).T
-            line = {'frames': len(values), 'rmse_f': round(float(np.sqrt(force.sum() / count.sum())), 3)}
-            print(' ', kind, json.dumps(line | {'rmse_e_meV': round(float(1000 * np.sqrt(np.mean(energy**2))), 1)}))
-
-
 def main() -> None:
     """Read the command line and do one step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('step', choices=('frames', 'train', 'extend', 'report'))
+    parser.add_argument('step', choices=('frames', 'train', 'extend'))
     parser.add_argument('--work', type=Path, required=True, help='scratch folder')
     parser.add_argument('--member', type=int, default=0, choices=range(len(MEMBERS)))
     parser.add_argument('--epochs', type=int, default=100)
@@ -337,8 +315,6 @@ def main() -> None:
         make_frames(arguments.work)
     elif arguments.step == 'extend':
         extend(arguments.work, arguments.member)
-    elif arguments.step == 'report':
-        report(arguments.work, arguments.install)
     else:
         model = train(arguments.work, arguments.member, arguments.epochs)
         if arguments.install:
