@@ -120,6 +120,8 @@ def test_relabelled_source_can_be_forgotten(first, tmp_path, monkeypatch):
         ({'datasets': {'pool': 'missing.npz'}}, 'UNREADABLE_FILE', 'missing.npz'),
         ({'datasets': {'pool': 'pool.npz'}, 'elements': ['Al']}, 'UNKNOWN_ELEMENT', 'Ni'),
         ({'blocks': {'pool': 'block_pool.npz'}}, 'INVALID_INPUT', 'give its folder'),
+        ({'datasets': {'pool': 'pool.npz'}, 'held_out': 'missing.npz'}, 'UNREADABLE_FILE', 'missing.npz'),
+        ({'datasets': {'pool': 'pool.npz'}, 'held_out': 'nan.npz'}, 'INVALID_INPUT', 'held_out: frame 0 announces'),
         ({'datasets': {'pool': 'pool.npz'}, 'elements': ['Al', 'Ni', 'Cu']}, 'TOO_FEW_ENVIRONMENTS', 'Cu'),
     ],
 )
@@ -127,5 +129,8 @@ def test_failures_have_names(first, tmp_path, monkeypatch, inputs, failure, mess
     folder, _ = first
     for name in ('pool.npz', 'block_pool.npz'):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
+    pool = Frames.load(folder / 'pool.npz')
+    pool.with_columns(forces=np.full_like(pool.forces, np.nan)).save(tmp_path / 'nan.npz')
     result = run(tmp_path, monkeypatch, **inputs)
+    assert not (tmp_path / 'potential.yaml').exists()
     assert (result['failure'], message in result['message']) == (failure, True), result

@@ -14,7 +14,7 @@ from ..science.ace.active_set import TooFewEnvironments
 from ..science.ace.blocks import FitBlock, make_fit_block
 from ..science.ace.fit import FitResult, fit_reference_energies, solve_blocks
 from ..science.ace.quality import grade_quantiles, nearest_distances, prediction_errors, short_range_report
-from ..science.ace.weights import RowWeights
+from ..science.ace.weights import RowWeights, labelled_kinds
 from ..science.baseline import PairBaseline, dimer_curves, fit_baseline
 from ..science.config import FitConfig
 from ..science.frames import Frames
@@ -50,7 +50,7 @@ class AceFitTask(Task):
             return self._fit(progress)
 
     def _fit(self, progress: Progress) -> dict[str, Any]:
-        sources = self._read_sources()
+        sources, held_out = self._read_sources(), self._read_held_out()
         history = self._read_history()
         potential, baseline = self._frozen(list(sources.values()))
         try:
@@ -63,7 +63,13 @@ class AceFitTask(Task):
         for block in new:
             block.save(f'block_{block.name}.npz')
         write_student(fitted, baseline)
-        return self._metrics(fitted, baseline, sources, progress)
+        metrics = self._metrics(fitted, baseline, sources, progress)
+        if held_out is not None:
+            errors = prediction_errors(held_out, fitted.potential, baseline)
+            grades = grade_quantiles(held_out, fitted.potential, fitted.active_set)
+            metrics['held_out'] = {**errors, 'n_frames': len(held_out), 'gamma_quantiles': grades}
+            progress.report('held out', 1, 1, **errors)
+        return metrics
 
     def _read_sources(self) -> dict[str, Frames]:
         sources = {name: read_frames(path) for name, path in self.datasets.items()}
@@ -77,6 +83,19 @@ class AceFitTask(Task):
         if self.blocks and self.potential is None:
             raise TaskFailure('INVALID_INPUT', 'blocks need the potential they were made with: give its folder')
         return sources
+
+    def _read_held_out(self) -> Frames | None:
+        """Return the frames that are only tested, found fit for it before the long work begins."""
+        if self.held_out is None:
+            return None
+        held_out = read_frames(self.held_out)
+        check_elements(held_out, self.elements, 'held_out')
+        try:
+            for row in range(len(held_out)):
+                labelled_kinds(held_out, row)
+        except ValueError as error:
+            raise TaskFailure('INVALID_INPUT', f'held_out: {error}') from error
+        return held_out
 
     def _read_history(self) -> list[FitBlock]:
         try:
@@ -153,13 +172,6 @@ class AceFitTask(Task):
                 grades = grade_quantiles(frames, fitted.potential, fitted.active_set)
                 metrics['sources'][name]['gamma_quantiles'] = grades
                 progress.report(f'grades of {name}', 1, 1, **grades)
-        if self.held_out is not None:
-            held_out = read_frames(self.held_out)
-            check_elements(held_out, self.elements, 'held_out')
-            errors = prediction_errors(held_out, fitted.potential, baseline)
-            grades = grade_quantiles(held_out, fitted.potential, fitted.active_set)
-            metrics['held_out'] = {**errors, 'n_frames': len(held_out), 'gamma_quantiles': grades}
-            progress.report('held out', 1, 1, **errors)
         return metrics
 
 
