@@ -7,13 +7,19 @@ Before: ``aiida-pyacemaker setup --pseudos .../Si.pz-vbc.UPF --pseudos .../H.pz-
 import sys
 from pathlib import Path
 
+from aiida import orm
+from aiida.common.exceptions import NotExistent
 from aiida.engine import submit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from silicon import make_builder
+from silicon import FAMILY, make_builder
 
 if __name__ == '__main__':
+    try:
+        orm.load_group(FAMILY)
+    except NotExistent:
+        sys.exit(f'no pseudopotential family {FAMILY} in this profile: set it up as this file says at its head')
     node = submit(make_builder())
     print(f'submitted {node.process_label}<{node.pk}>')
     print(f'watch it:  aiida-pyacemaker status {node.pk}')
