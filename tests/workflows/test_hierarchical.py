@@ -8,7 +8,7 @@ from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
-from ase.build import bulk
+from ase.build import bulk, molecule
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.data.teacher import TeacherModelData
@@ -63,6 +63,8 @@ def overlapping():
     ('overrides', 'words'),
     [
         ({'strategi': {}}, ('strategi', 'allowed')),
+        ({'pw_parameters': {'SYSTM': {'nspin': 2}}}, ('pw.parameters', 'SYSTM', 'allowed: CONTROL, SYSTEM')),
+        ({'pw_parameters': {'CONTROL': {'tprnfor': False}}}, ('pw.parameters', 'CONTROL.tprnfor')),
         ({'md': {'n_step': 5}}, ('md.n_step',)),
         ({'md': {'timestep_ps': -0.001}}, ('md.timestep_ps', '-0.001', 'greater than 0')),
         ({'md': {'temperature_end_K': float('nan')}}, ('md.temperature_end_K', 'nan')),
@@ -83,7 +85,9 @@ def test_bad_settings_are_refused_by_name(make_builder, overrides, words):
 def test_bad_nodes_are_refused_before_submission(make_builder, task_code, pw_code, pseudos, silicon_prototypes):
     """Codes, elements and structures are held against each other when the process is made."""
     copper = AtomicDatasetData.from_atoms(bulk('Cu', 'fcc', a=3.6, cubic=True))
+    hydrogen = AtomicDatasetData.from_atoms(molecule('H2', vacuum=3.0, pbc=True))
     cases = [
+        ({'structures': {'prototypes': hydrogen, 'md_structure': hydrogen}}, ('cutout.policy', 'no group IV element')),
         ({'pseudos': {'Si': pseudos['Si']}}, ('pw.pseudos', 'no H')),
         ({'structures': {'prototypes': copper, 'md_structure': copper}}, ('teacher', 'no Cu')),
         (

@@ -6,7 +6,6 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_, while_
-from aiida_pseudo.data.pseudo import PseudoPotentialData
 
 from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
@@ -19,6 +18,7 @@ from .finetune import FinetuneWorkChain
 from .hierarchical_inputs import SETTINGS, validate_inputs
 from .hierarchical_phases import PhaseInputs
 from .hierarchical_summary import summarise_loop
+from .label_dft_lane import add_pw_ports
 from .labels import call_once
 from .ports import add_shared_ports
 from .validation import ValidationWorkChain
@@ -33,14 +33,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         super().define(spec)
         add_shared_ports(spec, *SETTINGS)
         spec.input('lammps_code', valid_type=orm.AbstractCode, help='`lmp` with ML-PACE, or `pyacemaker-lmp`.')
-        spec.input_namespace('pw', help='`code`, `parameters` and `pseudos.<element>` of the SCF runs.')
-        spec.input('pw.code', valid_type=orm.AbstractCode, help='The `pw.x` program.')
-        spec.input(
-            'pw.parameters', valid_type=orm.Dict, required=False, help='Overrides of the pw.x input, by namelist.'
-        )
-        spec.input_namespace(
-            'pw.pseudos', valid_type=PseudoPotentialData, dynamic=True, help='One UPF an element, caps included.'
-        )
+        add_pw_ports(spec)
         spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
         spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
         spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pools and the gates start from.')

@@ -76,11 +76,21 @@ def _check_settings(inputs: dict[str, Any]) -> str | None:
     md = config.MdConfig.model_validate(inputs['md'].get_dict())
     strategy = config.LoopStrategyConfig.model_validate(inputs['strategy'].get_dict())
     dft = config.DftConfig.model_validate(inputs['dft'].get_dict())
-    message = check_intervals(md, strategy.thresholds)
+    message = check_intervals(md, strategy.thresholds) or _check_policy(inputs)
     if message:
         return message
     if find_cutoffs(dft, inputs['pw'].get('pseudos', {})) is None:
         return 'dft.ecutwfc: not given, and no installed family with these pseudopotentials recommends one (Ry)'
+    return None
+
+
+def _check_policy(inputs: dict[str, Any]) -> str | None:
+    from ..science.cutout import choose_policy
+
+    try:
+        choose_policy(inputs['elements'].get_list(), config.CutoutConfig.model_validate(inputs['cutout'].get_dict()))
+    except ValueError as error:
+        return str(error)
     return None
 
 

@@ -14,6 +14,8 @@ from ..science.config import Settings, check_settings
 from ..science.frames import Frames
 
 OVERLAP_FRACTION = 0.6
+PW_NAMELISTS = ('CONTROL', 'SYSTEM', 'ELECTRONS')
+PW_OURS = ('calculation', 'tprnfor')  # without these there are no forces to read
 
 
 def settings_validator(model: type[Settings], port: str) -> Callable[[orm.Dict, Any], str | None]:
@@ -23,6 +25,16 @@ def settings_validator(model: type[Settings], port: str) -> Callable[[orm.Dict, 
         return check_settings(model, node.get_dict(), port)
 
     return validate
+
+
+def validate_pw_parameters(node: orm.Dict, _: Any) -> str | None:
+    """Refuse namelists that a static SCF does not read, and overrides that would leave it without forces."""
+    values = node.get_dict()
+    unknown = sorted(set(values) - set(PW_NAMELISTS))
+    if unknown:
+        return f'pw.parameters: unknown {", ".join(unknown)}; allowed: {", ".join(PW_NAMELISTS)}'
+    ours = [f'CONTROL.{key}' for key in PW_OURS if key in values.get('CONTROL', {})]
+    return f'pw.parameters: {", ".join(ours)} cannot be set: a label is a static SCF with forces' if ours else None
 
 
 def check_elements(needed: Iterable[str], known: Iterable[str], *, port: str, remedy: str) -> str | None:

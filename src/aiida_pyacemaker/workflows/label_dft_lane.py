@@ -10,7 +10,7 @@ from aiida_pseudo.data.pseudo import PseudoPotentialData
 
 from ..data.dataset import AtomicDatasetData
 from ..science.config import DftConfig
-from .input_checks import settings_validator
+from .input_checks import settings_validator, validate_pw_parameters
 from .labels import call_once, frame_structure
 from .protocol import DEFAULT_OPTIONS
 from .pw_label import LADDER, PwLabelWorkChain
@@ -26,17 +26,26 @@ def frame_label(row: int) -> str:
     return f'frame_{row:04d}'
 
 
-def add_scf_ports(spec: Any) -> None:
-    """Declare what an SCF of a frame is made of, but for the frame."""
-    spec.input('dataset', valid_type=AtomicDatasetData, help='The frames to label.')
+def add_pw_ports(spec: Any) -> None:
+    """Declare the namespace `pw`: the same in everything that comes to run an SCF."""
     spec.input_namespace('pw', help='The `pw.x` program, its pseudopotentials and overrides of its input.')
     spec.input('pw.code', valid_type=orm.AbstractCode, help='The `pw.x` program.')
     spec.input_namespace(
         'pw.pseudos', valid_type=PseudoPotentialData, dynamic=True, help='A UPF pseudopotential for every element.'
     )
     spec.input(
-        'pw.parameters', valid_type=orm.Dict, required=False, help='Namelists that override those of the settings.'
+        'pw.parameters',
+        valid_type=orm.Dict,
+        required=False,
+        validator=validate_pw_parameters,
+        help='Namelists that override those of the settings.',
     )
+
+
+def add_scf_ports(spec: Any) -> None:
+    """Declare what an SCF of a frame is made of, but for the frame."""
+    spec.input('dataset', valid_type=AtomicDatasetData, help='The frames to label.')
+    add_pw_ports(spec)
     spec.input(
         'dft',
         valid_type=orm.Dict,
