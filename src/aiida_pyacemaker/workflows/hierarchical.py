@@ -83,7 +83,9 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
             help='Kept-out cutouts with DFT forces, never trained on.',
         )
         spec.output('summary', valid_type=orm.Dict, required=False, help='Rounds, halts, DFT calls and steps.')
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_DISTILLATION', message='Phase 1 failed: no potential was made.')
+        spec.exit_code(
+            401, 'ERROR_SUB_PROCESS_FAILED_DISTILLATION', message='Phase 1 failed; an earlier attempt is attached, if any.'
+        )
         spec.exit_code(
             402, 'ERROR_SUB_PROCESS_FAILED_VALIDATION', message='Phase 2 failed before its gates were judged.'
         )
@@ -139,8 +141,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         """Take over the potential."""
         child = self.ctx.child
         if not child.is_finished_ok:
-            self._attach()
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_DISTILLATION
+            return self._give_up(self.exit_codes.ERROR_SUB_PROCESS_FAILED_DISTILLATION)
         self.ctx.candidate = child
         return None
 
@@ -155,8 +156,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         if 'report' not in child.outputs:
             if 'potential' not in self.ctx:  # one that was judged is better than one that was not
                 self._adopt(self.ctx.candidate)
-            self._attach()
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_VALIDATION
+            return self._give_up(self.exit_codes.ERROR_SUB_PROCESS_FAILED_VALIDATION)
         failed = [gate['name'] for gate in child.outputs.report['gates'] if not gate['passed']]
         if self.ctx.best_failures is None or len(failed) < self.ctx.best_failures:
             self.ctx.best_failures = len(failed)
@@ -280,8 +280,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         """Take over teacher, student and blocks."""
         child = self.ctx.child
         if not child.is_finished_ok:
-            self._attach()
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FINETUNE
+            return self._give_up(self.exit_codes.ERROR_SUB_PROCESS_FAILED_FINETUNE)
         self.ctx.teacher = child.outputs.teacher
         self.ctx.potential = child.outputs.potential
         self.ctx.blocks = dict(child.outputs.blocks)
@@ -311,11 +310,10 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
 
     def _stop_at_md(self) -> Any:
         """Return the exit code of an MD that neither halted nor reached its goal."""
-        self._attach()
         if self.ctx.child.exit_status == ExplorationWorkChain.exit_codes.SEGMENTS_SPENT.status:
             what = f'the budget of {self.read_budget().max_segments} MD segments'
-            return self.exit_codes.BUDGET_SPENT.format(what=what)
-        return self.exit_codes.ERROR_SUB_PROCESS_FAILED_EXPLORATION
+            return self._give_up(self.exit_codes.BUDGET_SPENT.format(what=what))
+        return self._give_up(self.exit_codes.ERROR_SUB_PROCESS_FAILED_EXPLORATION)
 
     def _book_cutout(self, label: str) -> Any:
         """Count what was paid, labels or not; return an exit code when there is no label."""
@@ -325,11 +323,17 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
             self.ctx.records[label] = outputs.report
         if 'training_dataset' in outputs:
             return None
-        self._attach()
         what = self._spent_budget()
         if what:
-            return self.exit_codes.BUDGET_SPENT.format(what=what)
-        return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
+            return self._give_up(self.exit_codes.BUDGET_SPENT.format(what=what))
+        return self._give_up(self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT)
+
+    def _give_up(self, code: Any) -> Any:
+        """Say what the child said, attach the best there is, return ``code``."""
+        child = self.ctx.child
+        self.report(f'{child.process_label}<{child.pk}> failed: {child.exit_message or child.process_state.value}')
+        self._attach()
+        return code
 
     def _attach(self) -> None:
         """Attach the best there is, so that a run that stops early is usable."""

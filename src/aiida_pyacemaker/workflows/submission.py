@@ -37,7 +37,7 @@ def find_called(node: orm.ProcessNode, link_label: str) -> orm.ProcessNode | Non
         link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK), link_label_filter=_escape(link_label)
     )
     found = [link.node for link in links.all() if link.link_label == link_label]
-    return found[0] if found else None
+    return max(found, key=lambda called: bool(called.is_finished_ok), default=None)  # a repeat over what was killed
 
 
 def derived_seed(root: int, *names: str) -> int:
