@@ -191,6 +191,9 @@ def test_a_run_that_ended_early_is_told_as_such(aiida_profile, tmp_path):
     root.set_process_label('HierarchicalDistillationWorkChain')
     root.base.links.add_incoming(orm.Dict({'n_steps': 40}).store(), LinkType.INPUT_WORK, 'md')
     root.store()
+    root.set_process_state('waiting')
+    assert write_report(root.pk, tmp_path)['exit_status'] is None
+    assert 'not over yet (waiting)' in (tmp_path / 'report.html').read_text()
     root.set_process_state('finished')
     root.set_exit_status(401)
     root.set_exit_message('Phase 1 failed: no potential was made.')

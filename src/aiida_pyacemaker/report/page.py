@@ -14,6 +14,7 @@ from typing import Any
 from . import figures
 from .bundle import write_potential_bundle
 from .collect import collect_run, summarise
+from .provenance import OVER
 
 CAPTIONS = {
     'gamma': 'The MD: largest γ of any atom. Up to about 1 the potential has seen such surroundings; it halts where it '
@@ -23,6 +24,14 @@ CAPTIONS = {
     'learning': 'What the DFT bought: the error on the kept-out cutouts after each round of learning.',
     'gates': 'The gates of phase 2: how much of the allowed deviation from its teacher the distilled potential uses.',
     'phases': 'Where the time went, step by step.',
+}
+
+GATE_WORDS = {
+    'lattice': 'lattice: cube root of the cell volume (Å)',
+    'bulk_modulus': 'bulk modulus (GPa)',
+    'born_stability': 'Born stability: smallest stiffness (GPa)',
+    'md_steps': 'miniature MD: steps',
+    'md_max_gamma': 'miniature MD: largest γ',
 }
 
 
@@ -87,9 +96,8 @@ def render_page(
 ) -> str:
     """Return the page as HTML with every figure inside it."""
     run = collected['run']
-    well = run['state'] == 'finished' and run['exit_status'] == 0
-    early = f'ended early: {run["state"]} [{run["exit_status"]}] {run["exit_message"]}'
-    verdict = f'<b class="{"good" if well else "bad"}">{html.escape("reached its MD goal" if well else early)}</b>'
+    kind, words = _verdict(run)
+    verdict = f'<b class="{kind}">{html.escape(words)}</b>'
     style = resources.files(__package__).joinpath('page.css').read_text()
     pairs = ''.join(_figure(name, images) for name in ('parity', 'learning', 'gates', 'phases'))
     return f"""<!doctype html>
@@ -107,6 +115,15 @@ def render_page(
 <h2>Settings</h2><pre>{html.escape(json.dumps(collected['settings'], indent=1))}</pre>
 </body></html>
 """
+
+
+def _verdict(run: Mapping[str, Any]) -> tuple[str, str]:
+    if run['state'] not in OVER:
+        return 'soft', f'not over yet ({run["state"]}): what is there so far'
+    if run['state'] == 'finished' and run['exit_status'] == 0:
+        return 'good', 'reached its MD goal'
+    status = '' if run['exit_status'] is None else f' [{run["exit_status"]}]'
+    return 'bad', f'ended early: {run["state"]}{status} {run["exit_message"]}'.rstrip(' .')
 
 
 def _figure(name: str, images: Mapping[str, Path]) -> str:
@@ -146,11 +163,15 @@ def _steps(phases: Sequence[Mapping[str, Any]]) -> str:
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        (gate['name'], *(_number(gate.get(key)) for key in ('student', 'teacher', 'value', 'limit')))
+        (_gate_words(gate['name']), *(_number(gate.get(key)) for key in ('student', 'teacher', 'value', 'limit')))
         + ('passed' if gate['passed'] else 'failed',)
         for gate in gates
     ]
-    return _table(('gate', 'potential', 'teacher', 'value', 'limit', ''), rows)
+    return _table(('gate', 'potential', 'teacher', 'value held against the limit', 'limit', ''), rows)
+
+
+def _gate_words(name: str) -> str:
+    return GATE_WORDS.get(name, f'{name} (GPa)' if name.startswith('C') and name[1:].isdigit() else name)
 
 
 def _number(value: Any) -> str:
