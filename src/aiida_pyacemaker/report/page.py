@@ -110,8 +110,7 @@ def render_page(
 {_figure('gamma', images)}<div class="pair">{pairs}</div>
 <h2>Steps</h2>{_steps(collected['phases'])}
 <h2>Gates</h2>{_gates(collected['gates'])}
-<h2>Use the potential in LAMMPS</h2><p>The folder <code>potential/</code> holds the files and a script that runs.</p>
-<pre>{html.escape(chr(10).join(lines))}</pre>
+{_usage(lines)}
 <h2>Settings</h2><pre>{html.escape(json.dumps(collected['settings'], indent=1))}</pre>
 </body></html>
 """
@@ -132,6 +131,13 @@ def _figure(name: str, images: Mapping[str, Path]) -> str:
     data = base64.b64encode(images[name].read_bytes()).decode()
     text = html.escape(CAPTIONS[name])
     return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
+
+
+def _usage(lines: Sequence[str]) -> str:
+    if not lines:
+        return ''
+    words = 'The folder <code>potential/</code> holds the files and a script that runs.'
+    return f'<h2>Use the potential in LAMMPS</h2><p>{words}</p>\n<pre>{html.escape(chr(10).join(lines))}</pre>'
 
 
 def _tiles(summary: Mapping[str, Any]) -> str:
