@@ -84,7 +84,9 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         )
         spec.output('summary', valid_type=orm.Dict, required=False, help='Rounds, halts, DFT calls and steps.')
         spec.exit_code(
-            401, 'ERROR_SUB_PROCESS_FAILED_DISTILLATION', message='Phase 1 failed; an earlier attempt is attached, if any.'
+            401,
+            'ERROR_SUB_PROCESS_FAILED_DISTILLATION',
+            message='Phase 1 failed; the best potential of an earlier attempt is attached, if there was one.',
         )
         spec.exit_code(
             402, 'ERROR_SUB_PROCESS_FAILED_VALIDATION', message='Phase 2 failed before its gates were judged.'
