@@ -209,43 +209,51 @@ def kill_between_submit_and_end():
     return {'killed': marker.exists(), 'finished': node.is_finished_ok, 'children': children, 'n_pw': n_pw}
 
 
-def main():
-    facts = {}
-    set_up_machine('loop', pseudos=silicon.PSEUDOS, family=silicon.FAMILY, cutoffs=silicon.CUTOFFS_RY)
-    start_daemon(workers=2)
-    try:
-        began = time.monotonic()
-        overrides = merge(silicon.OVERRIDES, OVERRIDES)
-        root = submit(silicon.make_builder(overrides=overrides))
-        wait_for(root, lambda: running_calculation(root), 'a running calculation')
-        facts['workers_killed'] = kill_worker()
-        wait_for(root, lambda: False, 'the end of the loop')
-        facts['loop'] = loop_facts(root)
-        facts['wall_s'] = time.monotonic() - began
-        facts['orphans'] = orphans(root)
-        facts['splices'], segments = splices(root)
-        facts['replay'] = replay(segments[0])
-        facts['ignorance'] = ignorance(root)
-        facts['negative_control'] = negative_control(root)
-        facts['step_killed'] = kill_between_submit_and_end()
-        facts['again'] = submit_again(root, overrides)
-    finally:
-        (FOLDER / 'facts.json').write_text(json.dumps(facts, indent=1))
-        stop_daemon()
-
-
-def submit_again(root, overrides):
-    """Submit the same loop with caching; return what ran."""
+def turn_caching_on():
+    """Let finished calculations be served again; before the daemon starts, as a worker reads this once."""
     from aiida.manage.configuration import get_config, get_profile
 
     config = get_config()
     config.set_option('caching.default_enabled', True, scope=get_profile().name)
     config.store()
-    stop_daemon()
-    start_daemon(workers=2)
+
+
+def submit_again(overrides):
+    """Submit the same loop again; return what ran."""
     again = submit(silicon.make_builder(overrides=overrides))
     wait_for(again, lambda: False, 'the end of the second submission')
     return loop_facts(again)
+
+
+def gather(facts):
+    """Run everything; ``facts`` fills up on the way, so that a failure leaves what was seen before it."""
+    began = time.monotonic()
+    overrides = merge(silicon.OVERRIDES, OVERRIDES)
+    root = submit(silicon.make_builder(overrides=overrides))
+    wait_for(root, lambda: running_calculation(root), 'a running calculation')
+    facts['workers_killed'] = kill_worker()
+    wait_for(root, lambda: False, 'the end of the loop')
+    facts['loop'] = loop_facts(root)
+    facts['wall_s'] = time.monotonic() - began
+    facts['orphans'] = orphans(root)
+    facts['splices'], segments = splices(root)
+    facts['replay'] = replay(segments[0])
+    facts['ignorance'] = ignorance(root)
+    facts['negative_control'] = negative_control(root)
+    facts['step_killed'] = kill_between_submit_and_end()
+    facts['again'] = submit_again(overrides)
+
+
+def main():
+    facts = {}
+    set_up_machine('loop', pseudos=silicon.PSEUDOS, family=silicon.FAMILY, cutoffs=silicon.CUTOFFS_RY)
+    turn_caching_on()
+    start_daemon(workers=2)
+    try:
+        gather(facts)
+    finally:
+        (FOLDER / 'facts.json').write_text(json.dumps(facts, indent=1))
+        stop_daemon()
 
 
 if __name__ == '__main__':
