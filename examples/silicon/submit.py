@@ -11,7 +11,7 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.engine import submit
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))  # under `verdi run`, `__file__` has no folder
 
 from silicon import FAMILY, make_builder
 
