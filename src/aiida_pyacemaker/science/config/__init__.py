@@ -1,0 +1,28 @@
+"""Every user-facing setting, with its unit, its default and what is allowed."""
+
+from .base import Count, NonNegative, Positive, Settings, check_settings
+from .dft import CutoutConfig, DftConfig
+from .distillation import DistillationConfig, PoolConfig
+from .exploration import ActiveLearningThresholds, MdConfig
+from .fit import FinetuneConfig, FitConfig
+from .loop import BudgetConfig, LoopStrategyConfig
+from .validation import ValidationConfig
+
+__all__ = [
+    'ActiveLearningThresholds',
+    'BudgetConfig',
+    'Count',
+    'CutoutConfig',
+    'DftConfig',
+    'DistillationConfig',
+    'FinetuneConfig',
+    'FitConfig',
+    'LoopStrategyConfig',
+    'MdConfig',
+    'NonNegative',
+    'PoolConfig',
+    'Positive',
+    'Settings',
+    'ValidationConfig',
+    'check_settings',
+]

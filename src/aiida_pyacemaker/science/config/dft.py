@@ -1,0 +1,51 @@
+"""Settings of what DFT labels and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ase.data import chemical_symbols
+from pydantic import field_validator
+
+from .base import Count, NonNegative, Positive, Settings
+
+
+class CutoutConfig(Settings):
+    """Phase 3: what is cut out of a halted frame; lengths in Å. A ``core_radius`` of 0 is a one-atom core."""
+
+    core_radius: NonNegative = 4.0
+    buffer_radius: Positive = 3.0
+    enable_pre_relaxation: bool = True
+    relax_buffer: bool = False  # moving the second shell of a hot core costs its DFT force 0.5 eV/Å, caps alone 0.07
+    enable_passivation: bool = True
+    passivation_element: str = 'H'
+    policy: Literal['auto', 'covalent'] = 'auto'
+    max_epicentres: Count = 2
+    max_label_atoms: Count = 130
+    vacuum: Positive = 6.0
+    pre_relaxation_steps: Count = 30
+    pre_relaxation_fmax: Positive = 0.3
+    max_displacement: Positive = 0.5
+
+    @field_validator('passivation_element')
+    @classmethod
+    def _element_exists(cls, value: str) -> str:
+        if value not in chemical_symbols[1:]:
+            raise ValueError(f"passivation_element {value!r} is no element; allowed: a chemical symbol as 'H'")
+        return value
+
+
+class DftConfig(Settings):
+    """Static DFT; cut-offs and broadening in Ry, k-point distance in 1/Å including 2π, `None`: from the family.
+
+    ``smearing`` is that of periodic frames; clusters, whose levels are discrete, always have gaussian smearing.
+    """
+
+    ecutwfc: Positive | None = None
+    ecutrho: Positive | None = None
+    degauss: Positive = 0.015
+    smearing: Literal['mv', 'gaussian', 'mp', 'fd'] = 'mv'
+    kpoints_distance: Positive = 0.15
+    conv_thr_per_atom: Positive = 2e-8
+    force_limit_eV_per_A: Positive = 50.0
+    max_concurrent: Count = 2

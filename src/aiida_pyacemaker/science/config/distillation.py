@@ -1,0 +1,53 @@
+"""Settings of phase 1: pools, selection and labels."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from .base import Count, Positive, Settings
+
+
+class PoolConfig(Settings):
+    """How many structures of each kind a pool holds; temperatures in K, amplitudes in Å, strains dimensionless."""
+
+    n_strained: int = Field(40, ge=0)
+    strain_max: float = Field(0.08, gt=0, lt=0.5)
+    n_rattled: int = Field(60, ge=0)
+    rattle_amplitudes: tuple[Positive, ...] = (0.03, 0.1, 0.2)
+    n_vacancy: int = Field(20, ge=0)
+    n_md_frames: int = Field(60, ge=0)
+    md_temperatures_K: tuple[Positive, ...] = (300.0, 900.0)
+    md_steps_between_frames: Count = 20
+    n_dimers: int = Field(20, ge=0)
+    max_atoms: Count = 64
+    min_distance_fraction: Positive = 0.6
+    max_force_eV_per_A: Positive = 50.0
+    denser_factor: float = Field(1.6, gt=1.0)
+
+
+class DistillationConfig(Settings):
+    """Phase 1: what the teacher shows the student before any DFT; thresholds in eV/Å."""
+
+    enable: bool = True
+    mace_model_path: str | tuple[str, ...] = 'medium-mpa-0'
+    uncertainty_threshold: Positive = 0.05
+    sampling_structures_per_system: Count = 1000
+    n_selected: Count = 150
+    held_out_fraction: float = Field(0.1, gt=0, lt=0.5)
+    pool: PoolConfig = PoolConfig()
+
+    @field_validator('enable')
+    @classmethod
+    def _start_without_teacher_exists(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError('enable: false, a start without the teacher, is not built yet; allowed: true')
+        return value
+
+    @field_validator('mace_model_path')
+    @classmethod
+    def _model_is_fetched_by_name(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if value != 'medium-mpa-0':
+            raise ValueError(
+                "mace_model_path is not built yet: the model is the input teacher; allowed: 'medium-mpa-0', the default"
+            )
+        return value

@@ -1,0 +1,55 @@
+"""Settings of how the phases play together."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from .base import Count, Settings
+from .exploration import ActiveLearningThresholds
+
+
+class BudgetConfig(Settings):
+    """When to stop paying: DFT calls (every SCF counts, kept-out ones included), rounds of learning, MD segments."""
+
+    max_dft_calls: Count = 100
+    max_rounds: Count = 10
+    max_segments: Count = 50
+    n_held_out: int = Field(0, ge=0)
+
+
+class LoopStrategyConfig(Settings):
+    """How the phases play together."""
+
+    use_tiered_oracle: bool = False
+    incremental_update: bool = True
+    replay_buffer_size: Count = 500
+    baseline_potential_type: Literal['LJ', 'ZBL'] = 'LJ'
+    thresholds: ActiveLearningThresholds = ActiveLearningThresholds()
+    budget: BudgetConfig = BudgetConfig()
+
+    @field_validator('use_tiered_oracle')
+    @classmethod
+    def _oracle_exists(cls, value: bool) -> bool:
+        if value:
+            raise ValueError('use_tiered_oracle is not built yet; allowed: false')
+        return value
+
+    @field_validator('incremental_update')
+    @classmethod
+    def _batch_refit_exists(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError(
+                'incremental_update: false belongs to the pacemaker trainer, which is not built yet; allowed: true'
+            )
+        return value
+
+    @field_validator('replay_buffer_size')
+    @classmethod
+    def _buffer_exists(cls, value: int) -> int:
+        if value != 500:
+            raise ValueError(
+                'replay_buffer_size is used by the pacemaker trainer, which is not built yet; allowed: 500'
+            )
+        return value
