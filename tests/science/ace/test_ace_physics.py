@@ -159,7 +159,7 @@ def test_unknown_element_is_named(potential):
 def test_design_rows_times_coefficients(potential):
     atoms = alloy()
     rows, found = design_rows(potential, atoms), evaluate(potential, atoms, with_projections=True)
-    c = potential.coefficients
+    c = potential.linear_coefficients
     reference = sum(potential.reference_energies[symbol] for symbol in atoms.get_chemical_symbols())
     assert rows.energy @ c + reference == pytest.approx(found.energies.sum(), abs=1e-10)
     np.testing.assert_allclose(rows.forces @ c, found.forces, rtol=0, atol=1e-11 * np.abs(found.forces).max())

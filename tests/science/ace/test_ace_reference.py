@@ -87,7 +87,7 @@ def test_twin_of_two_elements(base, tmp_path):
     starts = np.cumsum([0, *potential.n_functions])
     species = potential.species_index(atoms.get_chemical_symbols())
     energies = [
-        row @ potential.coefficients[starts[s] : starts[s + 1]] + (-1.5, -2.5)[s]
+        row @ potential.linear_coefficients[starts[s] : starts[s + 1]] + (-1.5, -2.5)[s]
         for row, s in zip(expected, species, strict=True)
     ]
     np.testing.assert_allclose(found.energies, energies, rtol=0, atol=1e-9)

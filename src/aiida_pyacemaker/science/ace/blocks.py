@@ -78,7 +78,7 @@ class FitBlock:
 
         ``own_zero``: energies are compared up to the constant an element that suits them best.
         """
-        solution = np.concatenate([potential.coefficients, reference_column(potential), [-1.0]])
+        solution = np.concatenate([potential.linear_coefficients, reference_column(potential), [-1.0]])
         count = len(potential.coefficients)
         rows = {kind: without_zero(factor, count) if own_zero else factor for kind, factor in self.factors.items()}
         return {

@@ -26,7 +26,7 @@ def ctilde_functions(potential: AcePotential, element: int) -> tuple[CtildeFunct
     """Return the C-tilde functions of one centre element: c̃ = Σ over intermediate momenta of c × coupling."""
     merged: dict[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]], Amplitudes] = {}
     start = int(potential.plan.offsets[element])
-    for f, coefficient in zip(potential.functions[element], potential.coefficients[start:], strict=False):
+    for f, coefficient in zip(potential.functions[element], potential.linear_coefficients[start:], strict=False):
         terms = merged.setdefault((f.mus, f.ns, f.ls), {})
         labels = tuple(zip(f.mus, f.ns, strict=True))
         for ms, weight in symmetrised(labels, f.ls, f.lint).items():

@@ -132,7 +132,7 @@ def write_yaml(potential: AcePotential, path: Path) -> None:
     for pair in potential.bonds:
         entries[_block_name(potential, pair[0], pair[1:])] = []
     for element, functions in enumerate(potential.functions):
-        for f, value in zip(functions, potential.coefficients[starts[element] :], strict=False):
+        for f, value in zip(functions, potential.linear_coefficients[starts[element] :], strict=False):
             name = _block_name(potential, element, f.mus)
             types = ' '.join(potential.elements[i] for i in (element, *f.mus))
             lint = f', lint: {list(f.lint)}' if len(f.mus) > 2 else ''

@@ -1,4 +1,4 @@
-"""The linear ACE potential as a frozen value: elements, bonds, functions, coefficients."""
+"""The ACE potential as a frozen value: elements, bonds, functions, coefficients, embeddings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .embedding import Embedding
 from .radial import Bond
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class BasisFunction(NamedTuple):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AcePotential:
     """
-    A linear atomic cluster expansion, E_i = E0 + Σ_f c_f B_f, in pacemaker's B-basis.
+    An atomic cluster expansion, E_i = E0 + F(ρ_i) with densities ρ_ip = Σ_f c_fp B_f, in pacemaker's B-basis.
 
     ``bonds`` is keyed by (centre, neighbour) element index; ``functions`` has one tuple an element, in the order of
-    the projections; ``coefficients``: (P,) eV, concatenated over elements; ``reference_energies``: E0 in eV.
+    the projections; ``coefficients``: (P, D), concatenated over elements, D the largest number of densities, zero
+    where an element has fewer; ``embeddings``: one an element, F(ρ) = ρ where none are given; ``reference_energies``:
+    E0 in eV. ``coefficients`` may be given as (P,) and embeddings with fewer densities: both are padded.
     """
 
     elements: tuple[str, ...]
@@ -49,15 +52,23 @@ class AcePotential:
     functions: tuple[tuple[BasisFunction, ...], ...]
     coefficients: Array
     reference_energies: dict[str, float]
+    embeddings: tuple[Embedding, ...] = ()
     bin_width: float = 0.001
 
     def __post_init__(self) -> None:
+        embeddings = self.embeddings or (Embedding(),) * len(self.elements)
+        if len(embeddings) != len(self.elements):
+            raise ValueError(f'embeddings has {len(embeddings)} entries, expected one an element of {self.elements}.')
+        n_densities = max(embedding.n_densities for embedding in embeddings)
+        object.__setattr__(self, 'embeddings', tuple(embedding.padded(n_densities) for embedding in embeddings))
         coefficients = np.array(self.coefficients, dtype=float)
-        if coefficients.shape != (sum(self.n_functions),):
+        wanted = (sum(self.n_functions), n_densities)
+        if coefficients.shape != wanted and coefficients.shape != (wanted if n_densities > 1 else wanted[:1]):
             raise ValueError(
-                f'coefficients has shape {coefficients.shape}, expected ({sum(self.n_functions)},): '
-                'concatenate the coefficients of the elements in their order.'
+                f'coefficients has shape {coefficients.shape}, expected {wanted}: '
+                'concatenate the coefficients of the elements in their order, one column a density.'
             )
+        coefficients = coefficients.reshape(wanted)
         coefficients.flags.writeable = False
         object.__setattr__(self, 'coefficients', coefficients)
         energies = {element: float(self.reference_energies.get(element, 0.0)) for element in self.elements}
@@ -73,13 +84,38 @@ class AcePotential:
         """Functions per element."""
         return tuple(len(functions) for functions in self.functions)
 
+    @property
+    def n_densities(self) -> int:
+        """Largest number of densities of any element."""
+        return int(self.coefficients.shape[1])
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the energy is E0 + Σ_f c_f B_f and nothing else."""
+        return all(embedding.is_linear for embedding in self.embeddings) and all(
+            bond.is_switched_by_distance for bond in self.bonds.values()
+        )
+
+    @property
+    def linear_coefficients(self) -> Array:
+        """The coefficients of a linear potential, (P,) eV; `ValueError` for any other."""
+        if not self.is_linear:
+            raise ValueError(
+                'the potential has nonlinear embeddings, core repulsion or an inner cut-off on densities, expected a '
+                'linear one, E = Σ c B: nonlinear potentials are fitted by pacemaker (trainer.pacemaker).'
+            )
+        return self.coefficients[:, 0]
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the frozen basis: everything except coefficients and reference energies."""
         state = hashlib.sha256(repr((self.elements, self.functions, self.bin_width)).encode())
+        state.update(repr(self.embeddings).encode() if not self.is_linear else b'')
         for pair, bond in sorted(self.bonds.items()):
             numbers = (bond.cutoff, bond.cutoff_width, bond.inner_cutoff, bond.inner_width)
             state.update(repr((pair, bond.base, bond.parameters, numbers, bond.coefficients.shape)).encode())
+            if not bond.is_switched_by_distance:
+                state.update(repr((bond.core_repulsion, bond.inner_cutoff_type)).encode())
             state.update(np.ascontiguousarray(bond.coefficients, dtype='<f8').tobytes())
         return state.hexdigest()
 
@@ -95,11 +131,11 @@ class AcePotential:
         """Coefficients the kernels run on, per element: those of rank one, and of every real product."""
         from .plan import term_coefficients
 
-        parts = np.split(self.coefficients, self.plan.offsets[1:-1])
+        parts = np.split(self.linear_coefficients, self.plan.offsets[1:-1])
         return tuple(term_coefficients(*pair) for pair in zip(self.plan.elements, parts, strict=True))
 
     def with_coefficients(self, coefficients: Array) -> AcePotential:
-        """Return the same basis with other coefficients, (P,) eV."""
+        """Return the same basis with other coefficients, (P, D), or (P,) where D is 1."""
         return self._sharing_plan(coefficients=np.asarray(coefficients, dtype=float))
 
     def with_reference_energies(self, reference_energies: dict[str, float]) -> AcePotential:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 RADIAL_BASES = ('ChebExpCos', 'ChebPow', 'ChebLinear', 'SBessel')
+INNER_CUTOFF_TYPES = ('distance', 'density', 'zbl')
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -16,8 +17,10 @@ class Bond:
     """
     Radial functions of one ordered element pair; lengths in Å.
 
-    ``coefficients``: (n_max, l_max + 1, n_base), R_nl = Σ_k c_nlk g_k. ``inner_cutoff`` 0 means none; else every
-    function is switched off from ``inner_cutoff`` down to ``inner_cutoff - inner_width``.
+    ``coefficients``: (n_max, l_max + 1, n_base), R_nl = Σ_k c_nlk g_k. ``inner_cutoff`` 0 means none; else, by
+    ``inner_cutoff_type``: 'distance', every function is switched off from ``inner_cutoff`` down to
+    ``inner_cutoff - inner_width``; 'density', only the core repulsion fades the energy of an atom; 'zbl', its nearest
+    neighbour does. ``core_repulsion``: prefactor (eV Å, a factor for 'zbl') and exponent (1/Å²).
     """
 
     base: str
@@ -27,6 +30,14 @@ class Bond:
     coefficients: Array
     inner_cutoff: float = 0.0
     inner_width: float = 0.0
+    core_repulsion: tuple[float, float] = (0.0, 0.0)
+    inner_cutoff_type: str = 'distance'
+
+    @property
+    def is_switched_by_distance(self) -> bool:
+        """Whether the bond acts through its radial functions alone."""
+        switched = self.inner_cutoff_type == 'distance' or self.inner_cutoff <= 0.0
+        return switched and self.core_repulsion[0] == 0.0
 
     @property
     def n_max(self) -> int:
