@@ -1,5 +1,7 @@
 """Active sets: maximal volume, large grades in unseen directions, parity with stored grades."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ace_examples import FIXTURES, LINEAR, reference
@@ -8,6 +10,8 @@ from aiida_pyacemaker.science.ace import ActiveSet, evaluate
 from aiida_pyacemaker.science.ace.active_set import (
     RANK_TOLERANCE,
     SWAP_TOLERANCE,
+    CandidateStream,
+    Coverage,
     TooFewEnvironments,
     build_active_set,
     grade_rows,
@@ -32,7 +36,7 @@ def rows_of_rank(rank, *, count=400, width=30, seed=3):
 
 def test_no_candidate_exceeds_the_tolerance_and_active_rows_have_grade_one():
     rows = rows_of_rank(30)
-    chosen, inverse = select_active(rows)
+    chosen, inverse, _ = select_active(rows)
     assert len(chosen) == 30
     assert grade_rows(rows, inverse).max() <= SWAP_TOLERANCE + 1e-9
     assert grade_rows(rows[chosen], inverse) == pytest.approx(np.ones(30), abs=1e-9)
@@ -41,7 +45,7 @@ def test_no_candidate_exceeds_the_tolerance_and_active_rows_have_grade_one():
 
 def test_volume_beats_random_choices():
     rows = rows_of_rank(6, count=60, width=6)
-    chosen, _ = select_active(rows)
+    chosen, _, _ = select_active(rows)
     volume = abs(np.linalg.det(rows[chosen]))
     rng = np.random.default_rng(0)
     others = [abs(np.linalg.det(rows[rng.choice(60, 6, replace=False)])) for _ in range(2000)]
@@ -51,7 +55,7 @@ def test_volume_beats_random_choices():
 @pytest.mark.parametrize('count', [4, 400])
 def test_unseen_directions_have_large_grades(count):
     rows = rows_of_rank(12, count=400)[:count]
-    chosen, inverse = select_active(rows)
+    chosen, inverse, _ = select_active(rows)
     assert len(chosen) == min(count, 12)
     # seen environments differ from the seen subspace by round-off only, which the tolerance absorbs
     assert grade_rows(rows, inverse).max() < SWAP_TOLERANCE + 1e-4
@@ -70,13 +74,64 @@ def test_function_that_was_never_populated_has_the_inverse_tolerance_on_its_diag
     assert grade_rows(new_channel, inverse)[0] > 1e5
 
 
-def test_no_environment_is_an_error_that_says_how_many_are_needed():
-    with pytest.raises(TooFewEnvironments, match=r'no environment of Ni .* 30'):
-        build_active_set({'Ni': np.zeros((0, 30))})
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        (np.zeros((0, 30)), r'no independent environment of Ni .* expected 30'),
+        (np.zeros((5, 30)), r'no independent environment of Ni .* expected 30'),  # free atoms only
+        (rows_of_rank(12)[:7], r'7 independent environments of Ni .* expected 30'),
+        (rows_of_rank(12), r'12 independent environments of Ni .* expected 30'),
+        (np.tile(rows_of_rank(30)[:1], (900, 1)), r'1 independent environment of Ni .* expected 30'),  # a crystal
+        (rows_of_rank(12) * (np.arange(30) > 4), r'12 independent .* expected 25'),  # five functions are silent
+    ],
+)
+def test_too_few_environments_is_an_error_that_says_how_many_are_needed(rows, message):
+    with pytest.raises(TooFewEnvironments, match=message):
+        build_active_set({'Ni': rows})
+
+
+def test_completion_is_allowed_when_asked_for_and_counted():
+    built = build_active_set({'Ni': rows_of_rank(12) * (np.arange(30) > 4)}, complete=True)
+    assert built.coverage['Ni'] == Coverage(n_functions=30, n_active=12, n_unpopulated=5)
+    with pytest.raises(TooFewEnvironments, match='complete_active_set'):
+        built.check_complete()
+    with pytest.raises(TooFewEnvironments, match='no independent'):
+        build_active_set({'Ni': np.zeros((0, 30))}, complete=True)
+    build_active_set({'Ni': rows_of_rank(30)}).check_complete()
+
+
+@pytest.mark.parametrize('rank', [30, 12])
+def test_a_stream_of_many_environments_keeps_few_and_spans_them_all(rank):
+    rows = rows_of_rank(rank, count=20_000)
+    stream = CandidateStream(30)
+    held = []
+    for piece in np.array_split(rows, 450):
+        stream.add(piece)
+        held.append(len(stream.rows) + sum(map(len, stream._pieces)))
+    assert max(held) < 2100
+    kept = stream.result()
+    assert len(kept) == rank
+    _, inverse, _ = select_active(kept)
+    streamed = grade_rows(rows, inverse).max()
+    # one pass is no exact MaxVol over everything: rows left out early may exceed the tolerance later, but barely
+    assert streamed < 1.5
+    _, best = np.linalg.slogdet(rows[select_active(rows)[0]][:, :rank])
+    _, found = np.linalg.slogdet(kept[:, :rank])
+    assert found > best - 0.1 * rank
+
+
+def test_a_short_stream_keeps_everything():
+    stream = CandidateStream(30)
+    rows = rows_of_rank(30)[:20]
+    for row in rows:
+        stream.add(row[None])
+    assert (stream.result() == rows).all()
+    with pytest.raises(ValueError, match='NaN or inf'):
+        stream.add(np.full((1, 30), np.nan))
 
 
 def test_non_finite_is_infinite_in_grades_and_refused_as_candidate():
-    _, inverse = select_active(rows_of_rank(30))
+    _, inverse, _ = select_active(rows_of_rank(30))
     active_set = ActiveSet(inverses={'Cu': inverse})
     broken = [np.full(30, np.nan), np.full(30, np.inf), np.zeros(30)]
     assert active_set.gamma([0, 0, 0], broken).tolist() == [np.inf, np.inf, 0.0]
@@ -90,6 +145,45 @@ def test_file_round_trip(tmp_path):
     again = ActiveSet.read(tmp_path / 'potential.asi')
     assert list(again.inverses) == ['Ni', 'Al']
     assert all((again.inverses[key] == active_set.inverses[key]).all() for key in ('Al', 'Ni'))
-    (tmp_path / 'broken.asi').write_text('x')
-    with pytest.raises(ValueError, match=r'broken\.asi is not an active set'):
+
+
+def write_damaged(path, damage):
+    build_active_set({'Al': rows_of_rank(30)}).write(path)
+    if damage == 'text':
+        path.write_text('x')
+    elif damage == 'empty':
+        path.write_bytes(b'')
+    elif damage.startswith('cut'):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * float(damage[3:]))])
+    elif damage == 'flipped':
+        whole = bytearray(path.read_bytes())
+        whole[len(whole) // 2] ^= 1
+        path.write_bytes(bytes(whole))
+    elif damage == 'no element':
+        with path.open('wb') as handle:
+            np.savez(handle)
+    else:
+        with path.open('wb') as handle:
+            np.savez(handle, Al={'oblong': np.ones((2, 3)), 'nan': np.full((2, 2), np.nan)}[damage])
+
+
+@pytest.mark.parametrize(
+    'damage', ['text', 'empty', 'cut0.3', 'cut0.99', 'flipped', 'no element', 'oblong', 'nan']
+)
+def test_damaged_files_are_refused_by_name(tmp_path, damage):
+    write_damaged(tmp_path / 'broken.asi', damage)
+    with pytest.raises(ValueError, match=r'broken\.asi'):
         ActiveSet.read(tmp_path / 'broken.asi')
+
+
+def test_a_set_of_another_potential_is_refused_and_the_order_of_elements_does_not_matter():
+    potential = SimpleNamespace(elements=('Al', 'Ni'), n_functions=(20, 30))
+    sizes = dict(zip(potential.elements, potential.n_functions, strict=True))
+    rows = {element: rows_of_rank(size, width=size) for element, size in sizes.items()}
+    inverses = build_active_set(rows).inverses
+    turned = ActiveSet(inverses={element: inverses[element] for element in reversed(sizes)}).of(potential)
+    assert tuple(turned.inverses) == potential.elements
+    for wrong in ({'Al': inverses['Al']}, {**inverses, 'Ni': np.eye(3)}, {**inverses, 'Cu': np.eye(3)}):
+        with pytest.raises(ValueError, match='built for another potential'):
+            ActiveSet(inverses=wrong).of(potential)

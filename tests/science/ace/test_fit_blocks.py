@@ -122,7 +122,7 @@ def test_blocks_equal_the_batch_to_round_off_in_predictions(sources, blocks):
 
 def test_streaming_in_pieces_equals_one_piece(sources, blocks, monkeypatch):
     monkeypatch.setattr('aiida_pyacemaker.science.ace.blocks.BUFFERED_ROWS', 10)
-    monkeypatch.setattr('aiida_pyacemaker.science.ace.blocks.BUFFERED_CANDIDATES', 35)
+    monkeypatch.setattr('aiida_pyacemaker.science.ace.active_set.BUFFERED', 35)
     streamed = block(sources['pool'], 'pool')
     for kind, factor in blocks['pool'].factors.items():
         assert streamed.factors[kind].T @ streamed.factors[kind] == pytest.approx(factor.T @ factor, rel=1e-9, abs=1e-9)

@@ -1,24 +1,50 @@
-"""Active sets of linear ACE: the environments that span what was learnt, and the extrapolation grade γ they give."""
+"""Active sets of ACE: the environments that span what was learnt, and the extrapolation grade γ they give."""
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, qr, solve
+
+if TYPE_CHECKING:
+    from .potential import AcePotential
 
 Array = NDArray[np.float64]
 
 POPULATED = 1e-12  # a function whose largest |B| over all candidates is below this was never populated
 RANK_TOLERANCE = 1e-9  # relative pivot (columns scaled to largest |B| = 1) below which a direction was never seen
 SWAP_TOLERANCE = 1.01  # MaxVol stops when no candidate has a grade above this
+BUFFERED = 2000  # environments a stream holds before MaxVol thins them out (at least four times the functions)
 
 
 class TooFewEnvironments(ValueError):
-    """There is no environment of an element to build an active set from."""
+    """The environments of an element do not span its functions."""
+
+
+class ActiveRows(NamedTuple):
+    """The rows of largest volume: chosen: (r,) ascending row numbers; inverse: (N, N); n_unpopulated: functions."""
+
+    chosen: NDArray[np.int64]
+    inverse: Array
+    n_unpopulated: int
+
+
+class Coverage(NamedTuple):
+    """How far an active set was seen: N functions, r active environments, functions that no atom populated.
+
+    N - r - n_unpopulated directions are completed: no environment showed them.
+    """
+
+    n_functions: int
+    n_active: int
+    n_unpopulated: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +52,12 @@ class ActiveSet:
     """Inverses of the active sets, one per element in the potential's order.
 
     inverses: element -> (N, N), the inverse of the matrix whose rows are the B projections of the active atoms;
-    γ = max_k |Σ_j B_j inverse[j, k]| (Lysogorskiy et al., Phys. Rev. Materials 7, 043801, 2023).
+    γ = max_k |Σ_j B_j inverse[j, k]| (Lysogorskiy et al., Phys. Rev. Materials 7, 043801, 2023);
+    coverage: element -> :class:`Coverage` of a set that was built here, empty for one that was read.
     """
 
     inverses: Mapping[str, Array]
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: str | Path) -> ActiveSet:
@@ -37,17 +65,49 @@ class ActiveSet:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 inverses = {name: np.asarray(archive[name], dtype=np.float64) for name in archive.files}
-        except (OSError, ValueError, EOFError) as error:
-            raise ValueError(f'{path} is not an active set (.asi): {error}') from error
+        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f'{path} is not an active set (.asi): {error}; expected an npz that is whole') from error
+        if not inverses:
+            raise ValueError(f'{path} is not an active set (.asi): it holds no element')
         for name, matrix in inverses.items():
             if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
                 raise ValueError(f'{path}: active set of {name} has shape {matrix.shape}, expected a square matrix')
+            if not np.isfinite(matrix).all():
+                raise ValueError(f'{path}: active set of {name} holds NaN or inf: build it again')
         return cls(inverses=inverses)
+
+    def of(self, potential: AcePotential) -> ActiveSet:
+        """Return the same set with its elements in the order of ``potential``, which :meth:`gamma` counts on.
+
+        ``ValueError`` when elements or numbers of functions differ: the set was built for another potential. Another
+        potential of the same shape is told by the canary (``science.student``).
+        """
+        expected = dict(zip(potential.elements, map(int, potential.n_functions), strict=True))
+        found = {element: len(matrix) for element, matrix in self.inverses.items()}
+        if found != expected:
+            raise ValueError(
+                f'active set has {_counts(found)} functions, the potential {_counts(expected)}: it was built for '
+                'another potential, give the .asi that was written with this one'
+            )
+        return ActiveSet(inverses={element: self.inverses[element] for element in expected}, coverage=self.coverage)
+
+    def check_complete(self) -> None:
+        """Raise :class:`TooFewEnvironments` when an element has fewer active environments than populated functions."""
+        for element, seen in self.coverage.items():
+            needed = seen.n_functions - (seen.n_unpopulated if seen.n_active else 0)
+            if seen.n_active < needed:
+                raise TooFewEnvironments(
+                    f'{seen.n_active or "no"} independent environment{"s" * (seen.n_active > 1)} of {element} with '
+                    f'weight > 0 among the training atoms, expected {needed} (one for each of its functions): add '
+                    f'frames with more varied surroundings of {element}, take number_of_functions_per_element below '
+                    'it, or set complete_active_set, which gives huge grades to what was never seen'
+                )
 
     def write(self, path: str | Path) -> None:
         """Write pacemaker's ``.asi``, which LAMMPS reads too."""
+        arrays: dict[str, Any] = {name: np.ascontiguousarray(matrix) for name, matrix in self.inverses.items()}
         with Path(path).open('wb') as handle:
-            np.savez(handle, allow_pickle=False, **{name: np.asarray(matrix) for name, matrix in self.inverses.items()})
+            np.savez(handle, **arrays)
 
     def gamma(self, species: ArrayLike, projections: Sequence[Array]) -> Array:
         """Return (n,) γ of atoms; a grade that is not finite is inf.
@@ -70,26 +130,75 @@ def grade_rows(rows: Array, inverse: Array) -> Array:
     return np.where(np.isfinite(grades), grades, np.inf)
 
 
-def build_active_set(candidates: Mapping[str, Array]) -> ActiveSet:
-    """Return the MaxVol active set of candidate rows, element -> (M, N); :class:`TooFewEnvironments` when M is 0."""
-    for element, rows in candidates.items():
-        if not len(rows):
-            raise TooFewEnvironments(
-                f'no environment of {element} with weight > 0 among the training atoms, expected at least 1 and for '
-                f'a complete active set {rows.shape[1]} (its number of functions): add frames with {element}'
-            )
-    return ActiveSet(inverses={element: select_active(rows)[1] for element, rows in candidates.items()})
+def _counts(functions: Mapping[str, int]) -> str:
+    return ', '.join(f'{element} {count}' for element, count in functions.items())
 
 
-def select_active(candidates: Array) -> tuple[NDArray[np.int64], Array]:
+def build_active_set(candidates: Mapping[str, Array], *, complete: bool = False) -> ActiveSet:
+    """Return the MaxVol active set of candidate rows, element -> (M, N) of atoms with weight > 0.
+
+    Every populated function needs an independent environment of its own; fewer is :class:`TooFewEnvironments`, which
+    says how many are needed. ``complete`` allows fewer (one at least): unseen directions then get huge grades.
+    """
+    selections = {element: select_active(rows) for element, rows in candidates.items()}
+    coverage = {
+        element: Coverage(candidates[element].shape[1], len(found.chosen), found.n_unpopulated)
+        for element, found in selections.items()
+    }
+    built = ActiveSet(inverses={element: found.inverse for element, found in selections.items()}, coverage=coverage)
+    if not complete or any(not seen.n_active for seen in coverage.values()):
+        built.check_complete()
+    return built
+
+
+class CandidateStream:
+    """Environments of one element that arrive in pieces, thinned out to those that may be active.
+
+    A row of grade ≤ 1 in the active rows so far cannot enlarge their volume and is left out; the others are held and
+    thinned out by MaxVol when there are max(BUFFERED, 4 N): memory is bounded however many arrive.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.rows = np.zeros((0, width))
+        self._pieces: list[Array] = []
+        self._inverse: Array | None = None
+        self._limit = max(BUFFERED, 4 * width)
+        self._held = 0
+
+    def add(self, rows: Array) -> None:
+        """Append (k, N) environments; ``ValueError`` for one that is not finite."""
+        if not np.isfinite(rows).all():
+            raise ValueError('environments of an active set hold NaN or inf: check the training geometries')
+        if self._inverse is not None:
+            rows = rows[grade_rows(rows, self._inverse) > 1.0]
+        if len(rows):
+            self._pieces.append(np.array(rows))
+            self._held += len(rows)
+        if self._held >= self._limit:
+            self._thin()
+
+    def result(self) -> Array:
+        """Return (m ≤ N, N): all environments when there are at most N, else the active ones."""
+        if self._held + len(self.rows) > self.width:
+            self._thin()
+        return np.concatenate([self.rows, *self._pieces])
+
+    def _thin(self) -> None:
+        table = np.concatenate([self.rows, *self._pieces])
+        chosen, self._inverse, _ = select_active(table)
+        self.rows, self._pieces, self._held = table[chosen], [], 0
+
+
+def select_active(candidates: Array) -> ActiveRows:
     """Return the rows of largest volume and the inverse of the completed active matrix.
 
-    candidates: (M, N) B projections, M ≥ 1. Columns are scaled by their largest |B|; the rank r counts the pivots
+    candidates: (M, N) B projections. Columns are scaled by their largest |B|; the rank r counts the pivots
     of a pivoted QR above ``RANK_TOLERANCE`` of the first. MaxVol picks r rows in the r seen directions. The matrix
     is completed to N x N by an orthonormal basis of the N - r unseen directions times ``RANK_TOLERANCE``, as if
     an environment of that small size had been seen: γ there is the component divided by that. A function that was
     never populated is such a direction by itself and gets 1/``RANK_TOLERANCE`` on its diagonal.
-    Returns chosen: (r,) ascending row numbers; inverse: (N, N). Errors: ``ValueError`` for non-finite candidates.
+    Errors: ``ValueError`` for non-finite candidates.
     """
     if not np.isfinite(candidates).all():
         raise ValueError('candidate rows of an active set hold NaN or inf: check the training geometries')
@@ -100,7 +209,7 @@ def select_active(candidates: Array) -> tuple[NDArray[np.int64], Array]:
     silent = np.setdiff1d(np.arange(n_functions), seen)
     inverse[silent, silent] = 1.0 / RANK_TOLERANCE
     if not len(seen):
-        return np.zeros(0, dtype=np.int64), inverse
+        return ActiveRows(np.zeros(0, dtype=np.int64), inverse, len(silent))
     scaled = candidates[:, seen] / largest[seen]
     basis, triangle, pivots = qr(scaled.T, pivoting=True, check_finite=False)
     diagonal = np.abs(np.diag(triangle))
@@ -111,7 +220,7 @@ def select_active(candidates: Array) -> tuple[NDArray[np.int64], Array]:
     columns[:, :rank] = basis[:, :rank] @ np.linalg.inv(coordinates[chosen])
     columns[:, rank:] = basis[:, rank:] / RANK_TOLERANCE
     inverse[np.ix_(seen, seen)] = columns / largest[seen, None]
-    return np.sort(chosen), inverse
+    return ActiveRows(np.sort(chosen), inverse, len(silent))
 
 
 def maximise_volume(rows: Array, start: ArrayLike, *, tolerance: float = SWAP_TOLERANCE) -> NDArray[np.int64]:

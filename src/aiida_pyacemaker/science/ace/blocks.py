@@ -13,7 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..frames import Frames
-from .active_set import select_active
+from .active_set import CandidateStream
 from .evaluator import DesignRows, design_rows
 from .potential import AcePotential
 from .weights import KINDS, RowWeights, atoms_too_close, labelled_kinds
@@ -21,7 +21,6 @@ from .weights import KINDS, RowWeights, atoms_too_close, labelled_kinds
 Array = NDArray[np.float64]
 
 BUFFERED_ROWS = 2000  # rows of [A|y] held before they are folded into R (at least twice its size)
-BUFFERED_CANDIDATES = 20_000  # environments held before they are thinned out to the active ones
 
 
 class Baseline(Protocol):
@@ -160,7 +159,7 @@ def make_fit_block(
     digest = frames.content_digest()
     frames = frames.with_columns(force_weight=np.where(dropped, 0.0, frames.force_weight))
     factors = {kind: _StreamedFactor(len(potential.coefficients) + len(potential.elements) + 1) for kind in KINDS}
-    environments = [_Environments(count) for count in potential.n_functions]
+    environments = [CandidateStream(count) for count in potential.n_functions]
     for index in range(len(frames)):
         kinds = labelled_kinds(frames, index)
         if kinds:
@@ -173,7 +172,7 @@ def make_fit_block(
                 known = fractions if kind == 'energy' else 0.0 * fractions
                 factors[kind].add(*rows[kind], known, where=f'frame {index} of {name!r}')
             for atom in np.flatnonzero(frames.force_weight[frames.span(index)] > 0):
-                environments[species[atom]].add(design.projections[int(atom)])
+                environments[species[atom]].add(design.projections[int(atom)][None])
         if on_frame is not None:
             on_frame(index + 1)
     present = {kind: factor for kind, factor in factors.items() if factor.n_rows}
@@ -253,22 +252,3 @@ class _StreamedFactor:
     def result(self) -> Array:
         """Return R (≤ width, width)."""
         return np.asarray(np.linalg.qr(np.concatenate(self.pieces), mode='r'))
-
-
-class _Environments:
-    """Candidate rows of one element, thinned out to the active ones when there are many."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.rows: list[Array] = []
-
-    def add(self, row: Array) -> None:
-        """Append one environment."""
-        self.rows.append(row)
-        if len(self.rows) >= BUFFERED_CANDIDATES:
-            self.rows = list(self.result())
-
-    def result(self) -> Array:
-        """Return (m, N): all environments when there are at most N, else the active ones, which span them all."""
-        table = np.array(self.rows).reshape(-1, self.width)
-        return table if len(table) <= self.width else table[select_active(table)[0]]

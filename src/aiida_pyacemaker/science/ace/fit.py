@@ -106,7 +106,8 @@ def solve_blocks(
         shifted = reference + unknowns[n_potential:]
         fitted = fitted.with_reference_energies(dict(zip(potential.elements, shifted.tolist(), strict=True)))
     active_set = build_active_set(
-        {element: np.concatenate([block.candidates[element] for block in kept]) for element in potential.elements}
+        {element: np.concatenate([block.candidates[element] for block in kept]) for element in potential.elements},
+        complete=True,
     )
     metrics = {
         'sources': {block.name: _source_metrics(block, fitted, active_set, factors, own_zero or ()) for block in kept},
