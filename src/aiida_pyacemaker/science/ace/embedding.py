@@ -41,8 +41,8 @@ class Embedding:
 
     @property
     def is_linear(self) -> bool:
-        """Whether F(ρ) = ρ."""
-        return self.parameters == (1.0, 1.0)
+        """Whether F(ρ) = ρ, and nothing fades without a core density."""
+        return self.parameters == (1.0, 1.0) and self.drho_core_cut <= self.rho_core_cut
 
     def padded(self, n_densities: int) -> Embedding:
         """Return the same embedding with densities of prefactor 0 appended."""
@@ -95,8 +95,8 @@ def shifted_scaled(density: Array, exponent: float) -> tuple[Array, Array]:
     """
     Return f and df/dρ, (n,): f = sgn(ρ) ((|ρ| + x)^m - y), the straight line ρ for m = 1.
 
-    x = m^(-1/(m-1))·exp(-|ρ|)... written with n = 1/m: x = n^(n/(1-n)) e^(-|ρ|), y = n^(1/(1-n)) e^(-|ρ|), chosen
-    so that f(0) = 0 and f'(0) = 1: a power far from zero, without the singular slope at it.
+    With n = 1/m: x = n^(n/(1-n)) e^(-|ρ|) and y = n^(1/(1-n)) e^(-|ρ|), so that f(0) = 0 and
+    f'(0) = 1: a power far from zero, without the singular slope at it.
     """
     if abs(exponent - 1.0) < 1e-10:
         return density.copy(), np.ones_like(density)

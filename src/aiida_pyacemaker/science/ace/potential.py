@@ -93,7 +93,7 @@ class AcePotential:
     def is_linear(self) -> bool:
         """Whether the energy is E0 + Σ_f c_f B_f and nothing else."""
         return all(embedding.is_linear for embedding in self.embeddings) and all(
-            bond.is_switched_by_distance for bond in self.bonds.values()
+            bond.acts_through_radials for bond in self.bonds.values()
         )
 
     @property
@@ -101,7 +101,7 @@ class AcePotential:
         """The coefficients of a linear potential, (P,) eV; `ValueError` for any other."""
         if not self.is_linear:
             raise ValueError(
-                'the potential has nonlinear embeddings, core repulsion or an inner cut-off on densities, expected a '
+                'the potential has nonlinear embeddings, core repulsion or an inner cut-off of kind zbl, expected a '
                 'linear one, E = Σ c B: nonlinear potentials are fitted by pacemaker (trainer.pacemaker).'
             )
         return self.coefficients[:, 0]
@@ -109,13 +109,12 @@ class AcePotential:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the frozen basis: everything except coefficients and reference energies."""
-        state = hashlib.sha256(repr((self.elements, self.functions, self.bin_width)).encode())
-        state.update(repr(self.embeddings).encode() if not self.is_linear else b'')
+        basis = (self.elements, self.functions, self.embeddings, self.bin_width)
+        state = hashlib.sha256(repr(basis).encode())
         for pair, bond in sorted(self.bonds.items()):
-            numbers = (bond.cutoff, bond.cutoff_width, bond.inner_cutoff, bond.inner_width)
-            state.update(repr((pair, bond.base, bond.parameters, numbers, bond.coefficients.shape)).encode())
-            if not bond.is_switched_by_distance:
-                state.update(repr((bond.core_repulsion, bond.inner_cutoff_type)).encode())
+            numbers = (bond.cutoff, bond.cutoff_width, bond.inner_cutoff, bond.inner_width, *bond.core_repulsion)
+            names = (pair, bond.base, bond.inner_cutoff_type, bond.parameters)
+            state.update(repr((*names, numbers, bond.coefficients.shape)).encode())
             state.update(np.ascontiguousarray(bond.coefficients, dtype='<f8').tobytes())
         return state.hexdigest()
 

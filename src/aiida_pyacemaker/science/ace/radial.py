@@ -34,10 +34,10 @@ class Bond:
     inner_cutoff_type: str = 'distance'
 
     @property
-    def is_switched_by_distance(self) -> bool:
-        """Whether the bond acts through its radial functions alone."""
-        switched = self.inner_cutoff_type == 'distance' or self.inner_cutoff <= 0.0
-        return switched and self.core_repulsion[0] == 0.0
+    def acts_through_radials(self) -> bool:
+        """Whether the bond acts through its radial functions alone: no core repulsion, no fading of whole atoms."""
+        fades_atoms = self.inner_cutoff_type == 'zbl' and self.inner_cutoff > 0.0
+        return self.core_repulsion[0] == 0.0 and not fades_atoms
 
     @property
     def n_max(self) -> int:
@@ -129,12 +129,32 @@ def _outer_switch(r: Array, bond: Bond) -> tuple[Array, Array]:
     return 0.5 * (1.0 + np.cos(phase)), -0.5 * np.pi / bond.cutoff_width * np.sin(phase)
 
 
+def fading(x: Array, end: float, width: float) -> tuple[Array, Array]:
+    """
+    Return f and df/dx: 1 up to ``end - width``, 0 from ``end`` on, two derivatives continuous.
+
+    f = 1 - s³ (10 - 15 s + 6 s²) with s = (x - end)/width + 1 between; a step at ``end`` where width is 0.
+    """
+    if width <= 0.0:
+        return (x < end).astype(float), np.zeros_like(x)
+    s = np.clip((x - end) / width + 1.0, 0.0, 1.0)
+    return 1.0 - s**3 * (10.0 - 15.0 * s + 6.0 * s * s), -30.0 * (s * (1.0 - s)) ** 2 / width
+
+
 def _inner_switch(r: Array, bond: Bond) -> tuple[Array, Array]:
-    """Quintic switch: 0 below ``inner_cutoff - inner_width``, 1 above ``inner_cutoff``, two derivatives continuous."""
-    if bond.inner_cutoff <= 0.0 or bond.inner_width <= 0.0:
-        return np.ones_like(r), np.zeros_like(r)
-    s = np.clip((r - bond.inner_cutoff) / bond.inner_width + 1.0, 0.0, 1.0)
-    return s**3 * (10.0 - 15.0 * s + 6.0 * s * s), 30.0 * (s * (1.0 - s)) ** 2 / bond.inner_width
+    """
+    Return what the inner cut-off leaves of the radial functions, and its slope.
+
+    'distance': 1 - fading(r; r_in, δ). The other kinds are meant to leave them alone; LAMMPS nevertheless drops them
+    in one step, for 'density' at r_in - δ, for 'zbl' without a width at 1 Å, and so must we.
+    """
+    if bond.inner_cutoff_type == 'distance':
+        value, slope = fading(r, bond.inner_cutoff, bond.inner_width)
+        return 1.0 - value, -slope
+    step = bond.inner_cutoff - bond.inner_width
+    if bond.inner_cutoff_type == 'zbl':
+        step = 1.0 if bond.inner_width == 0.0 else 0.0
+    return (r > step).astype(float) if step > 0.0 else np.ones_like(r), np.zeros_like(r)
 
 
 def base_functions(r: Array, bond: Bond) -> tuple[Array, Array]:
