@@ -59,10 +59,24 @@ def test_what_is_not_built_yet_says_so(model, key, value):
         (config.BudgetConfig, {'max_dft_calls': 0}),
         (config.CutoutConfig, {'passivation_element': 'Hydrogen'}),
         (config.CutoutConfig, {'passivation_element': 'X'}),
-        (config.FitConfig, {'lmax_by_orders': [2, 3, 3, 2, 2]}),
-        (config.FitConfig, {'lmax_by_orders': [0, -1, 3, 2, 2]}),
-        (config.FitConfig, {'lmax_by_orders': []}),
+        (config.OrdersConfig, {'lmax_by_orders': [2, 3, 3]}),
+        (config.OrdersConfig, {'lmax_by_orders': [0, -1, 3]}),
+        (config.OrdersConfig, {'lmax_by_orders': []}),
+        (config.BasisConfig, {'bonds': {'AlXx': {'rcut': 5.0}}}),
+        (config.BasisConfig, {'embeddings': {'Xx': {}}}),
+        (config.BasisConfig, {'elements': ['Xx']}),
     ],
 )
 def test_values_outside_their_range_are_refused_with_the_key(model, values):
     assert f'port.{next(iter(values))}' in config.check_settings(model, values, 'port')
+
+
+@pytest.mark.parametrize(
+    ('model', 'values', 'words'),
+    [
+        (config.OrdersConfig, {'nradmax_by_orders': [3, 2]}, 'have 2 and 3 entries'),
+        (config.EmbeddingConfig, {'ndensity': 2}, 'has 2 numbers, expected 4'),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(model, values, words):
+    assert words in config.check_settings(model, values, 'port')

@@ -38,14 +38,9 @@ def with_random_coefficients(potential, seed=0):
 
 def binary_potential(base='SBessel'):
     """Return a small two-element potential of all ranks."""
-    config = FitConfig(
-        cutoff=4.2,
-        radial_base=base,
-        number_of_functions_per_element=160,
-        max_body_order=6,
-        nradmax_by_orders=(5, 3, 2, 1, 1),
-        lmax_by_orders=(0, 2, 2, 2, 1),
-    )
+    functions = {'ALL': {'nradmax_by_orders': (5, 3, 2, 1, 1), 'lmax_by_orders': (0, 2, 2, 2, 1)}}
+    basis = {'bonds': {'ALL': {'radbase': base}}, 'functions': functions}
+    config = FitConfig(basis=basis, cutoff=4.2, number_of_functions_per_element=160)
     potential = with_random_coefficients(build_potential(['Ni', 'Al'], config))
     return potential.with_reference_energies({'Al': -1.5, 'Ni': -2.5})
 

@@ -9,28 +9,44 @@ import pytest
 from ace_examples import binary_potential
 
 from aiida_pyacemaker.science.ace import AcePotential, build_potential
-from aiida_pyacemaker.science.ace.basis import select_functions
+from aiida_pyacemaker.science.ace.basis import pacemaker_section, resolve_basis, select_functions
 from aiida_pyacemaker.science.ace.couplings import coupling, independent_couplings
-from aiida_pyacemaker.science.config import FitConfig
+from aiida_pyacemaker.science.config import BasisConfig, FitConfig, FunctionsConfig
 
 
 def ranks(functions):
     return dict(sorted(Counter(len(f.mus) for f in functions).items()))
 
 
+def functions_of(count, **orders):
+    limits = {
+        key: {'nradmax_by_orders': n_by_order, 'lmax_by_orders': l_by_order}
+        for key, (n_by_order, l_by_order) in orders.items()
+    }
+    return FunctionsConfig(number_of_functions_per_element=count, **limits)
+
+
 def test_one_element_selection_is_pacemakers():
     """pacemaker's 250 functions for nradmax 15/6/4/3/2 and lmax 0/3/3/2/2, counted in its output file."""
-    chosen = select_functions(0, 1, (15, 6, 4, 3, 2), (0, 3, 3, 2, 2), 250)
+    chosen = select_functions(0, 1, functions_of(250, ALL=((15, 6, 4, 3, 2), (0, 3, 3, 2, 2))))
     assert ranks(chosen) == {1: 13, 2: 64, 3: 114, 4: 52, 5: 7}
 
 
 def test_two_element_selection_is_pacemakers():
-    """pacemaker's binary block of 60 (of 120 per element), nradmax 8/3/2/1, lmax 0/2/2/1, counted in its file."""
+    """pacemaker's 120 per element of its AlNi fit, UNARY and BINARY limits apart, counted in its output file."""
+    limits = functions_of(120, UNARY=((8, 4, 2, 1), (0, 3, 2, 1)), BINARY=((8, 3, 2, 1), (0, 2, 2, 1)))
     for centre in (0, 1):
-        mixed = [f for f in select_functions(centre, 2, (8, 3, 2, 1), (0, 2, 2, 1), 120) if {*f.mus} != {centre}]
-        assert ranks(mixed) == {1: 8, 2: 30, 3: 18, 4: 4}
-        pure = [f for f in select_functions(centre, 2, (8, 4, 2, 1), (0, 3, 2, 1), 120) if {*f.mus} == {centre}]
-        assert ranks(pure) == {1: 8, 2: 32, 3: 18, 4: 2}
+        chosen = select_functions(centre, 2, limits)
+        assert ranks([f for f in chosen if {*f.mus} != {centre}]) == {1: 8, 2: 30, 3: 18, 4: 4}
+        assert ranks([f for f in chosen if {*f.mus} == {centre}]) == {1: 8, 2: 32, 3: 18, 4: 2}
+
+
+def test_all_functions_of_small_limits_are_counted_by_hand():
+    """One element, n ≤ 3/2/1, l ≤ 0/1/1: 3 of one factor; pairs of n at l = 0 and at l = 1, 3 each; 000, 011."""
+    chosen = select_functions(0, 1, functions_of(None, ALL=((3, 2, 1), (0, 1, 1))))
+    assert ranks(chosen) == {1: 3, 2: 6, 3: 2}
+    two = functions_of(None, UNARY=((3,), (0,)), BINARY=((2,), (0,)), ALL=((1,), (0,)))
+    assert ranks(select_functions(0, 3, two)) == {1: 3 + 2 + 2}  # the ternary block has no function of one factor
 
 
 def invariants_by_characters(labels, ls):
@@ -114,8 +130,35 @@ def test_default_basis():
     bond = potential.bonds[0, 0]
     assert (bond.inner_cutoff, bond.inner_width) == pytest.approx((0.7 * 2.22, 0.15 * 2.22))
     assert not potential.coefficients.any()
-    small = build_potential(['Si'], FitConfig(max_body_order=2, number_of_functions_per_element=9))
+    functions = {'ALL': {'nradmax_by_orders': [12], 'lmax_by_orders': [0]}}
+    small = build_potential(['Si'], FitConfig(basis={'functions': functions}, number_of_functions_per_element=9))
     assert ranks(small.functions[0]) == {1: 9}
+
+
+def test_elements_are_all_that_a_basis_needs():
+    """Largest covalent sum 2 × 1.24 (Ni) Å; Al 1.21: cut-off 2.2 and inner cut-off 0.7 of the sums."""
+    basis = resolve_basis(['Ni', 'Al'], BasisConfig())
+    assert basis.elements == ('Al', 'Ni') and list(basis.bonds) == ['AlAl', 'AlNi', 'NiAl', 'NiNi']
+    assert [bond.rcut for bond in basis.bonds.values()] == pytest.approx([2.2 * 2.48] * 4)
+    assert basis.bonds['AlNi'] == basis.bonds['NiAl'] and basis.bonds['AlNi'].r_in == pytest.approx(0.7 * 2.45)
+    again = resolve_basis(['Al', 'Ni'], basis, bond_length=9.0)
+    assert again.model_dump() == basis.model_dump()  # nothing is left to infer
+    section = pacemaker_section(['Al', 'Ni'], BasisConfig())
+    assert list(section) == ['elements', 'embeddings', 'bonds', 'functions', 'deltaSplineBins']
+    assert list(section['functions']) == ['number_of_functions_per_element', 'UNARY', 'BINARY']
+    with pytest.raises(ValueError, match='make them agree'):
+        resolve_basis(['Al'], BasisConfig(elements=('Al', 'Ni')))
+
+
+def test_bonds_are_as_specific_as_asked_for():
+    bonds = {'ALL': {'rcut': 5.0, 'dcut': 0.02}, 'BINARY': {'rcut': 4.0}, 'NiAl': {'r_in': 1.0}}
+    config = FitConfig.model_validate(FitConfig(basis={'bonds': bonds}).model_dump())
+    potential = build_potential(['Al', 'Ni'], config)
+    assert (potential.bonds[0, 0].cutoff, potential.bonds[0, 1].cutoff) == (5.0, 4.0)
+    assert potential.bonds[1, 0].inner_cutoff == potential.bonds[0, 1].inner_cutoff == 1.0
+    assert {bond.cutoff_width for bond in potential.bonds.values()} == {0.02}
+    short = build_potential(['Al', 'Ni'], config.model_copy(update={'cutoff': 4.5}))
+    assert {bond.cutoff for bond in short.bonds.values()} == {4.5}
 
 
 def test_function_table_matches_functions():
@@ -146,10 +189,12 @@ def test_digest_is_of_the_frozen_basis():
     [
         (['Xx'], {}, 'chemical symbols'),
         ([], {}, 'chemical symbols'),
-        (['Si'], {'radial_base': 'ChebLinear'}, 'jump at the cut-off'),
-        (['Si'], {'max_body_order': 5, 'nradmax_by_orders': (3, 2)}, 'expected 4 for max_body_order 5'),
+        (['Si'], {'bonds': {'ALL': {'radbase': 'ChebLinear'}}}, 'jump at the cut-off'),
+        (['Si'], {'embeddings': {'ALL': {'fs_parameters': (1, 0.5)}}}, r'not linear .* trainer\.pacemaker'),
+        (['Si'], {'bonds': {'SiSi': {'core-repulsion': (100, 5)}}}, r'core-repulsion .* trainer\.pacemaker'),
+        (['Si'], {'functions': {'ALL': {'nradmax_by_orders': (2,) * 6, 'lmax_by_orders': (0,) * 6}}}, '1 to 5 orders'),
     ],
 )
 def test_impossible_bases_are_refused(elements, settings, words):
     with pytest.raises(ValueError, match=words):
-        build_potential(elements, FitConfig(**settings))
+        build_potential(elements, FitConfig(basis=settings))

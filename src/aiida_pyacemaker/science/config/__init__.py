@@ -1,6 +1,7 @@
 """Every user-facing setting, with its unit, its default and what is allowed."""
 
 from .base import Count, NonNegative, Positive, Settings, check_settings
+from .basis import BasisConfig, BondConfig, EmbeddingConfig, FunctionsConfig, OrdersConfig
 from .dft import CutoutConfig, DftConfig
 from .distillation import DistillationConfig, PoolConfig
 from .exploration import ActiveLearningThresholds, MdConfig
@@ -10,16 +11,21 @@ from .validation import ValidationConfig
 
 __all__ = [
     'ActiveLearningThresholds',
+    'BasisConfig',
+    'BondConfig',
     'BudgetConfig',
     'Count',
     'CutoutConfig',
     'DftConfig',
     'DistillationConfig',
+    'EmbeddingConfig',
     'FinetuneConfig',
     'FitConfig',
+    'FunctionsConfig',
     'LoopStrategyConfig',
     'MdConfig',
     'NonNegative',
+    'OrdersConfig',
     'PoolConfig',
     'Positive',
     'Settings',

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
-
 from .base import Count, NonNegative, Positive, Settings
+from .basis import BasisConfig, BondConfig
 
 
 class FitConfig(Settings):
-    """The student: basis in pacemaker's own keys, weights of energy/forces/stress rows, ridge; cut-offs in Å."""
+    """The student: its basis, weights of energy/forces/stress rows, ridge.
 
+    ``cutoff`` (Å) and ``number_of_functions_per_element`` are short for, and win over, ``basis.bonds.*.rcut`` and
+    ``basis.functions.number_of_functions_per_element``.
+    """
+
+    basis: BasisConfig = BasisConfig()
     cutoff: Positive | None = None
-    number_of_functions_per_element: Count = 200
-    max_body_order: int = Field(4, ge=2, le=6)
-    radial_base: Literal['ChebExpCos', 'ChebPow', 'ChebLinear', 'SBessel'] = 'SBessel'
-    nradmax_by_orders: tuple[Count, ...] = (12, 5, 3, 2, 1)
-    lmax_by_orders: tuple[int, ...] = (0, 3, 3, 2, 2)
+    number_of_functions_per_element: Count | None = None
     weight_energy: NonNegative = 1.0
     weight_forces: NonNegative = 100.0
     weight_stress: NonNegative = 10.0
@@ -27,14 +27,18 @@ class FitConfig(Settings):
     old_teacher_policy: Literal['forget', 'down-weight'] = 'down-weight'
     old_teacher_factor: Positive = 0.1
 
-    @field_validator('lmax_by_orders')
-    @classmethod
-    def _momenta_couple_to_zero(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or value[0] != 0 or min(value) < 0:
-            raise ValueError(
-                f'lmax_by_orders is {value}: one factor alone is invariant for l = 0 only; allowed: 0, then values >= 0'
-            )
-        return value
+    @property
+    def whole_basis(self) -> BasisConfig:
+        """The basis with what ``cutoff`` and ``number_of_functions_per_element`` say put into it."""
+        basis = self.basis
+        if self.cutoff is not None:
+            short = BondConfig(rcut=self.cutoff)
+            bonds = {'ALL': short} | {key: short.over(bond) for key, bond in basis.bonds.items()}
+            basis = basis.model_copy(update={'bonds': bonds})
+        if self.number_of_functions_per_element is not None:
+            update = {'number_of_functions_per_element': self.number_of_functions_per_element}
+            basis = basis.model_copy(update={'functions': basis.functions.model_copy(update=update)})
+        return basis
 
 
 class FinetuneConfig(Settings):
