@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
@@ -12,67 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..science.dft.upf import HEADER_BYTES, UpfHeader
+from ..science.dft.upf import read_header as parse_header
 from .machine import Finding, State
-
-HEADER_BYTES = 40_000
-SPELLINGS = {
-    'SLA PZ NOGX NOGC': 'LDA',
-    'LDA': 'LDA',
-    'PZ': 'LDA',
-    'SLA PW PBE PBE': 'PBE',
-    'SLA PW PBX PBC': 'PBE',
-    'PBE': 'PBE',
-    'SLA PW PSX PSC': 'PBESOL',
-    'PBESOL': 'PBESOL',
-    'SLA LYP B88 BLYP': 'BLYP',
-    'SLA PW TPSS TPSS': 'TPSS',
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpfHeader:
-    """What the header of a UPF file says; cut-offs in Ry, ``None`` when it suggests none."""
+class UpfFile(UpfHeader):
+    """A UPF file and what its header says."""
 
     path: Path
-    element: str
-    functional: str
-    cutoff_wfc: float | None
-    cutoff_rho: float | None
 
 
-def read_header(path: Path) -> UpfHeader:
+def read_header(path: Path) -> UpfFile:
     """Read element, functional and suggested cut-offs (UPF 1 and 2); ``ValueError`` names the file that is not UPF."""
-    text = path.read_bytes()[:HEADER_BYTES].decode(errors='replace')
-    element = _first(text, r'element\s*=\s*"\s*([A-Za-z]{1,2})\s*"', r'^\s*([A-Za-z]{1,2})\s+Element\b')
-    functional = _first(text, r'functional\s*=\s*"([^"]*)"', r'^\s*(.+?)\s+Exchange-Correlation functional')
-    if element is None or functional is None:
-        raise ValueError(f'{path}: no element or functional in the header, expected UPF: give other --pseudos')
-    words = functional.upper().split()
-    spelled = ' '.join(words[:4])
-    return UpfHeader(
-        path=path,
-        element=element.capitalize(),
-        functional=SPELLINGS.get(spelled, spelled),
-        cutoff_wfc=_number(text, r'wfc_cutoff\s*=\s*"\s*([^"]*)"'),
-        cutoff_rho=_number(text, r'rho_cutoff\s*=\s*"\s*([^"]*)"'),
-    )
+    try:
+        header = parse_header(path.read_bytes()[:HEADER_BYTES].decode(errors='replace'))
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}: give other --pseudos') from error
+    return UpfFile(path=path, **vars(header))
 
 
-def _first(text: str, *patterns: str) -> str | None:
-    for pattern in patterns:
-        match = re.search(pattern, text, re.MULTILINE)
-        if match:
-            return match.group(1)
-    return None
-
-
-def _number(text: str, pattern: str) -> float | None:
-    found = _first(text, pattern)
-    value = float(found.replace('D', 'e').replace('d', 'e')) if found else 0.0
-    return value if value > 0 else None
-
-
-def collect_headers(paths: Sequence[Path], functional: str | None = None) -> list[UpfHeader]:
+def collect_headers(paths: Sequence[Path], functional: str | None = None) -> list[UpfFile]:
     """Return one header an element from UPF files and folders of them, all of one functional.
 
     Mixed functionals, or two files for one element, are a ``ValueError`` that names the files; ``functional`` keeps
@@ -100,7 +60,7 @@ def collect_headers(paths: Sequence[Path], functional: str | None = None) -> lis
     return headers
 
 
-def ensure_family(headers: Sequence[UpfHeader], label: str | None, cutoffs: tuple[float, float] | None) -> Finding:
+def ensure_family(headers: Sequence[UpfFile], label: str | None, cutoffs: tuple[float, float] | None) -> Finding:
     """Make the family ``label`` (default ``pyacemaker/FUNCTIONAL``) with cut-offs in Ry; an equal one is left alone."""
     from aiida import orm
     from aiida.plugins import DataFactory, GroupFactory
@@ -134,7 +94,7 @@ def ensure_family(headers: Sequence[UpfHeader], label: str | None, cutoffs: tupl
 
 
 def recommended_cutoffs(
-    headers: Sequence[UpfHeader], cutoffs: tuple[float, float] | None
+    headers: Sequence[UpfFile], cutoffs: tuple[float, float] | None
 ) -> dict[str, dict[str, float]] | None:
     """Return element -> cut-offs in Ry, as given or as every header suggests; ``None`` when one suggests none."""
     table = {}

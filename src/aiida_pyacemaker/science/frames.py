@@ -213,15 +213,24 @@ def concatenate_frames(parts: Sequence[Frames]) -> Frames:
     return Frames(offsets=np.concatenate([[0], np.cumsum(counts)]), **columns, theories=tuple(theories))
 
 
-def _fingerprint(atoms: Atoms) -> list[int]:
+def canonical_order(atoms: Atoms) -> NDArray[np.int64]:
+    """Return (N,) the order of atoms that does not depend on the order in which they are given (exact to 1e-6)."""
+    return np.lexsort((*_rounded_positions(atoms).T[::-1], atoms.numbers))
+
+
+def _rounded_positions(atoms: Atoms) -> NDArray[np.float64]:
     rounded = np.round(atoms.positions, 6) + 0.0
     if atoms.pbc.all():
         rounded = np.round(atoms.get_scaled_positions(wrap=True), 6) % 1.0
-    order = np.lexsort((*rounded.T[::-1], atoms.numbers))
+    return np.asarray(rounded)
+
+
+def _fingerprint(atoms: Atoms) -> list[int]:
+    order = canonical_order(atoms)
     digest = hashlib.blake2b(digest_size=16)
     for part in (
         atoms.numbers[order].astype('<i8'),
-        rounded[order].astype('<f8'),
+        _rounded_positions(atoms)[order].astype('<f8'),
         atoms.pbc,
         np.round(atoms.cell[:], 6) + 0.0,
     ):
