@@ -11,7 +11,7 @@ from ase import Atoms
 from aiida_pyacemaker.science.ace import evaluate
 from aiida_pyacemaker.science.ace.blocks import FitBlock
 from aiida_pyacemaker.science.frames import HAS_ENERGY, Frames
-from aiida_pyacemaker.science.student import load_student
+from aiida_pyacemaker.science.student import check_canary, load_student, read_canary
 from aiida_pyacemaker.tasks.main import run_task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'science' / 'ace'))
@@ -72,6 +72,7 @@ def test_metrics_are_those_of_the_written_student(first):
     found = float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
     assert found == pytest.approx(result['held_out']['rmse_forces_eV_per_A'], rel=1e-9)
     assert (folder / 'potential.yace').is_file() and (folder / 'baseline.table').is_file()
+    check_canary(student, read_canary(folder))
 
 
 def test_second_generation_learns_a_cutout_on_a_frozen_basis(first, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ class AceFitCalculation(TaskCalculation):
 
     TASK = 'ace_fit'
     SETTINGS = {'elements': None, 'fit': FitConfig, 'baseline': None, 'factors': None, 'own_zero': None}
-    OUTPUT_FILES = ('potential.*', 'baseline.*', 'block_*.npz')
+    OUTPUT_FILES = ('potential.*', 'baseline.*', 'canary.json', 'block_*.npz')
 
     @classmethod
     def define(cls, spec: Any) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
 
 from .ace import AceCalculator, AcePotential, ActiveSet
 from .baseline import PairBaseline
 
 POTENTIAL_FILE, ACTIVE_SET_FILE, BASELINE_FILE = 'potential.yaml', 'potential.asi', 'baseline.json'
+CANARY_FILE = 'canary.json'
+CANARY_MAX_ATOMS = 64
+CANARY_TOLERANCE = 1e-5  # relative; γ of an ill-conditioned active set is reproduced by other programs to no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +47,89 @@ def load_student(folder: str | Path) -> Student:
         active_set=ActiveSet.read(active_set) if active_set.is_file() else None,
         baseline=PairBaseline.from_json(baseline) if baseline.is_file() else None,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """A small frame whose answer is known: who evaluates the student elsewhere must find the same.
+
+    gamma: (n,) the grade of each atom, its maximum is what a run sees; energy: eV, ACE + baseline.
+    """
+
+    atoms: Atoms
+    gamma: NDArray[np.float64]
+    energy: float
+
+
+def choose_canary(structures: Iterable[Atoms], elements: Iterable[str]) -> Atoms | None:
+    """Return the smallest structure of at most 64 atoms, one periodic and with all ``elements`` preferred, or none."""
+    wanted = set(elements)
+
+    def badness(atoms: Atoms) -> tuple[int, bool, int]:
+        return len(wanted - set(atoms.get_chemical_symbols())), not atoms.pbc.all(), len(atoms)
+
+    small = [atoms for atoms in structures if 1 < len(atoms) <= CANARY_MAX_ATOMS]
+    return min(small, key=badness, default=None)
+
+
+def grade_canary(student: Student, atoms: Atoms) -> Canary:
+    """Return what ``student`` says about a frame; ``ValueError`` where it has no active set or is not finite there."""
+    if student.active_set is None:
+        raise ValueError('the student has no active set, expected one: a canary is known by its γ')
+    atoms = atoms.copy()
+    atoms.calc = student.calculator()
+    energy = float(atoms.get_potential_energy())
+    gamma = np.asarray(atoms.calc.results['gamma'], dtype=np.float64)
+    if not (np.isfinite(gamma).all() and np.isfinite(energy)):
+        raise ValueError('energy or γ of the canary is not finite, expected a frame of the training data')
+    atoms.calc = None
+    return Canary(atoms=atoms, gamma=gamma, energy=energy)
+
+
+def write_canary(folder: str | Path, student: Student, atoms: Atoms) -> Canary:
+    """Write ``canary.json`` beside the student's files: numbers, positions, cell, pbc, gamma (n,), energy."""
+    canary = grade_canary(student, atoms)
+    content = {
+        'numbers': canary.atoms.numbers.tolist(),
+        'positions': canary.atoms.positions.tolist(),
+        'cell': canary.atoms.cell.tolist(),
+        'pbc': canary.atoms.pbc.tolist(),
+        'gamma': canary.gamma.tolist(),
+        'energy': canary.energy,
+    }
+    (Path(folder) / CANARY_FILE).write_text(json.dumps(content))
+    return canary
+
+
+def read_canary(folder: str | Path) -> Canary | None:
+    """Return the canary of a student's folder, ``None`` where it has none; ``ValueError`` names a damaged file."""
+    path = Path(folder) / CANARY_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        atoms = Atoms(**{name: content[name] for name in ('numbers', 'positions', 'cell', 'pbc')})
+        gamma = np.asarray(content['gamma'], dtype=np.float64)
+        if gamma.shape != (len(atoms),):
+            raise ValueError(f'gamma has shape {gamma.shape}, expected ({len(atoms)},)')
+        return Canary(atoms=atoms, gamma=gamma, energy=float(content['energy']))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{path} is not a canary: {error}; expected the file that the fit wrote') from error
+
+
+def check_canary(student: Student, canary: Canary, *, tolerance: float = CANARY_TOLERANCE) -> None:
+    """Raise ``ValueError`` where ``student`` disagrees with its canary: an ``.asi`` of another potential, for one.
+
+    tolerance: relative, of max(1, value), for the largest γ and the energy an atom.
+    """
+    found = grade_canary(student, canary.atoms)
+    count = len(canary.atoms)
+    for name, unit, value, wanted in (
+        ('largest γ', '', float(found.gamma.max()), float(canary.gamma.max())),
+        ('energy an atom', ' eV', found.energy / count, canary.energy / count),
+    ):
+        if not abs(value - wanted) <= tolerance * max(1.0, abs(wanted)):
+            raise ValueError(
+                f'{name} of the canary is {value:.10g}{unit}, expected {wanted:.10g}{unit}: potential.yaml, .asi and '
+                'baseline are not of one fit, or the engine is another: take all files from one fit.'
+            )

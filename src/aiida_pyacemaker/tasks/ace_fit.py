@@ -18,6 +18,7 @@ from ..science.ace.weights import RowWeights, labelled_kinds
 from ..science.baseline import PairBaseline, dimer_curves, fit_baseline
 from ..science.config import FitConfig
 from ..science.frames import Frames
+from ..science.student import Student, choose_canary, read_canary, write_canary
 from .base import Progress, Task, TaskFailure
 from .inputs import check_elements, read_frames
 
@@ -63,6 +64,7 @@ class AceFitTask(Task):
         for block in new:
             block.save(f'block_{block.name}.npz')
         write_student(fitted, baseline)
+        self._write_canary(fitted, baseline, [*sources.values(), *([] if held_out is None else [held_out])])
         metrics = self._metrics(fitted, baseline, sources, progress)
         if held_out is not None:
             errors = prediction_errors(held_out, fitted.potential, baseline)
@@ -154,6 +156,15 @@ class AceFitTask(Task):
         )
         progress.report('solve', 1, 1, ridge=fitted.ridge, sources=fitted.metrics['sources'])
         return fitted
+
+    def _write_canary(self, fitted: FitResult, baseline: PairBaseline, known: list[Frames]) -> None:
+        """Write the frame by which others see that they evaluate this student: a new one, else that of the last fit."""
+        frames = choose_canary((atoms for part in known for atoms in part.iter_atoms()), self.elements)
+        old = None if self.potential is None else read_canary(self.potential)
+        atoms = old.atoms if frames is None and old is not None else frames
+        if atoms is not None:
+            student = Student(potential=fitted.potential, active_set=fitted.active_set, baseline=baseline)
+            write_canary('.', student, atoms)
 
     def _metrics(
         self, fitted: FitResult, baseline: PairBaseline, sources: dict[str, Frames], progress: Progress
