@@ -36,17 +36,26 @@ class Student:
 def load_student(folder: str | Path) -> Student:
     """Read ``potential.yaml`` and, where present, ``potential.asi`` and ``baseline.json`` from ``folder``.
 
-    Raises ``ValueError`` naming the folder when it holds no ``potential.yaml``.
+    Raises ``ValueError`` naming the folder when it holds no ``potential.yaml``, or files that are not of one fit: an
+    active set of another shape, or one that the canary disagrees with.
     """
     folder = Path(folder)
     if not (folder / POTENTIAL_FILE).is_file():
         raise ValueError(f'{folder} holds no {POTENTIAL_FILE}: give the folder that the fit wrote')
     active_set, baseline = folder / ACTIVE_SET_FILE, folder / BASELINE_FILE
-    return Student(
-        potential=AcePotential.read(folder / POTENTIAL_FILE),
-        active_set=ActiveSet.read(active_set) if active_set.is_file() else None,
+    potential = AcePotential.read(folder / POTENTIAL_FILE)
+    student = Student(
+        potential=potential,
+        active_set=ActiveSet.read(active_set).of(potential) if active_set.is_file() else None,
         baseline=PairBaseline.from_json(baseline) if baseline.is_file() else None,
     )
+    canary = read_canary(folder)
+    if canary is not None and student.active_set is not None:
+        try:
+            check_canary(student, canary)
+        except ValueError as error:
+            raise ValueError(f'{folder}: {error}') from error
+    return student
 
 
 @dataclass(frozen=True, kw_only=True)
