@@ -29,9 +29,29 @@ def clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
     return sqrt(triangle * projections) * total
 
 
-def _join(
-    left: dict[int, Amplitudes], right: dict[int, Amplitudes], l1: int, l2: int, l3: int
-) -> dict[int, Amplitudes]:
+@cache
+def coupling_tree(rank: int) -> tuple[tuple[int, int, int], ...]:
+    """
+    Return pacemaker's coupling tree as triples (first, second, result); the last result is the invariant.
+
+    Momenta are numbered l_1.. l_rank from 0, then L_1.. in the order they arise: neighbours pair up, an odd factor
+    waits for the very end, and results pair up in the order they arose: (l1 l2)→L1, (l3 l4)→L2, (L1 L2)→L3,
+    (L3 l5)→0.
+    """
+    waiting = [(2 * i, 2 * i + 1) for i in range(rank // 2)]
+    results: list[int] = []
+    tree: list[tuple[int, int, int]] = []
+    while waiting:
+        tree.append((*waiting.pop(0), rank + len(tree)))
+        results.append(rank + len(tree) - 1)
+        if not waiting and len(results) > 1:
+            waiting.append((results.pop(0), results.pop(0)))
+    if rank % 2 and rank > 1:
+        tree.append((results[0], rank - 1, rank + len(tree)))
+    return tuple(tree)
+
+
+def _join(left: Subtree, right: Subtree, l1: int, l2: int, l3: int) -> Subtree:
     """Couple two subtrees of angular momentum ``l1`` and ``l2`` to ``l3``; both map M to amplitudes of m-tuples."""
     joined: Subtree = {}
     for (m1, first), (m2, second) in product(left.items(), right.items()):
@@ -49,20 +69,19 @@ def coupling(ls: tuple[int, ...], lint: tuple[int, ...]) -> tuple[tuple[tuple[in
     """
     Return the m-tuples and coefficients of the invariant of ``ls`` through the intermediate momenta ``lint``.
 
-    The tree is pacemaker's: neighbours pair up level by level and an odd one waits, (l1 l2)→L1, (l3 l4)→L2,
-    (L1 L2)→L3, (L3 l5)→0. The squares of the coefficients sum to 1.
+    Couples along `coupling_tree`. The squares of the coefficients sum to 1.
     """
-    level: list[tuple[int, Subtree]] = [(k, {m: {(m,): 1.0} for m in range(-k, k + 1)}) for k in ls]
-    inner = iter((*lint, 0))
-    while len(level) > 1:
-        raised = []
-        for a in range(0, len(level) - 1, 2):
-            (l1, left), (l2, right) = level[a], level[a + 1]
-            momentum = next(inner, 0) if len(level) > 2 else 0
-            raised.append((momentum, _join(left, right, l1, l2, momentum)))
-        level = raised + level[len(level) - len(level) % 2 :]
-    amplitudes = level[0][1].get(0, {})
-    return tuple(sorted((ms, c) for ms, c in amplitudes.items() if abs(c) > 1e-14))
+    momenta = (*ls, *lint, 0)
+    level: list[tuple[tuple[int, ...], Subtree]] = [
+        ((place,), {m: {(m,): 1.0} for m in range(-k, k + 1)}) for place, k in enumerate(ls)
+    ]
+    for a, b, c in coupling_tree(len(ls)):
+        joined = _join(level[a][1], level[b][1], momenta[a], momenta[b], momenta[c])
+        level.append((level[a][0] + level[b][0], joined))
+    places, subtree = level[-1]
+    back = [places.index(place) for place in range(len(ls))]
+    amplitudes = subtree.get(0, {})
+    return tuple(sorted((tuple(ms[i] for i in back), c) for ms, c in amplitudes.items() if abs(c) > 1e-14))
 
 
 def symmetrised(labels: tuple[tuple[int, ...], ...], ls: tuple[int, ...], lint: tuple[int, ...]) -> Amplitudes:
@@ -93,21 +112,14 @@ def _sorted_within(keys: list[tuple[int, ...]], ms: tuple[int, ...]) -> tuple[in
 @cache
 def intermediate_momenta(ls: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """Return all ``lint`` allowed for ``ls`` by the triangle rules of the coupling tree, in lexicographic order."""
-    if len(ls) <= 2:
-        return ((),) if len(set(ls)) <= 1 else ()
-    found: list[tuple[int, ...]] = []
-
-    def triangle(l1: int, l2: int) -> range:
-        return range(abs(l1 - l2), l1 + l2 + 1)
-
-    if len(ls) == 3:
-        found = [(ls[2],)] if ls[2] in triangle(ls[0], ls[1]) else []
-    elif len(ls) == 4:
-        found = [(a, a) for a in triangle(ls[0], ls[1]) if a in triangle(ls[2], ls[3])]
-    elif len(ls) == MAX_RANK:
-        pairs = product(triangle(ls[0], ls[1]), triangle(ls[2], ls[3]))
-        found = [(a, b, ls[4]) for a, b in pairs if ls[4] in triangle(a, b)]
-    return tuple(found)
+    *inner, last = coupling_tree(len(ls)) if len(ls) > 1 else [(0, 0, 0)]
+    found: list[tuple[int, ...]] = [()]
+    for a, b, _ in inner:
+        momenta = [(*ls, *lint) for lint in found]
+        ranges = [range(abs(known[a] - known[b]), known[a] + known[b] + 1) for known in momenta]
+        found = [(*lint, value) for lint, values in zip(found, ranges, strict=True) for value in values]
+    allowed = [lint for lint in found if (*ls, *lint)[last[0]] == (*ls, *lint)[last[1]]]
+    return tuple(allowed if len(ls) > 1 or ls == (0,) else ())
 
 
 @cache

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .embedding import Embedding
+from .projection_order import coupling_order
 from .radial import Bond
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class BasisFunction(NamedTuple):
     lint: tuple[int, ...]
 
     @property
-    def order_key(self) -> tuple[int, tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    def order_key(self) -> tuple[Any, ...]:
         """Key of pacemaker's order of the projections of one element."""
-        return len(self.mus), self.mus, self.ns, self.ls, self.lint
+        return len(self.mus), self.mus, self.ns, self.ls, coupling_order(self.ls, self.lint)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
