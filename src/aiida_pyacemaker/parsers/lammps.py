@@ -12,7 +12,7 @@ from aiida.parsers import Parser
 
 from ..data.dataset import AtomicDatasetData
 from ..science.config import ActiveLearningThresholds, MdConfig
-from ..science.md import script
+from ..science.md import allowed_deviation, script
 from ..science.md.dump import Snapshot, read_dump
 from ..science.md.log import LogRecord, read_checks, read_log
 from ..science.md.segment import SegmentRecord, read_segment
@@ -29,7 +29,7 @@ THERMO_NAMES = {
 class LammpsParser(Parser):
     """Reads log, checks, frames and restart files; how the run ended is the output `outcome`, not an exit code."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Attach whatever is there, also of a run that failed."""
@@ -38,7 +38,11 @@ class LammpsParser(Parser):
         if not text:
             return self._scheduler() or self.exit_codes.ERROR_NO_LOG
         log = read_log(text, self._text(self.node.get_option('output_filename')))
-        if log.failure == 'other':
+        if log.canary is not None:
+            found, expected = log.canary
+            if not abs(found - expected) <= allowed_deviation(expected):
+                return self.exit_codes.ERROR_CANARY_DIFFERS.format(found=f'{found:.10g}', expected=f'{expected:.10g}')
+        if log.failure == 'refused':
             return self.exit_codes.ERROR_REFUSED_BY_LAMMPS.format(message=_one_line(log.error))
         checks = read_checks(self._text(script.CHECK_LOG))
         record = read_segment(folder, log, checks, elements=self.node.inputs.potential.elements, **self._settings())
@@ -71,6 +75,8 @@ class LammpsParser(Parser):
             return self.exit_codes.ERROR_LOST_ATOMS.format(message=_one_line(log.error))
         if log.failure == 'non_finite':
             return self.exit_codes.ERROR_NON_FINITE.format(message=_one_line(log.error))
+        if log.failure == 'crashed':
+            return self.exit_codes.ERROR_CRASHED.format(step=log.last_step, message=_one_line(log.error))
         if record.outcome is None:
             return self._scheduler() or self.exit_codes.ERROR_KILLED
         if record.summary['n_checks'] and record.summary['largest_gamma'] == 0.0:

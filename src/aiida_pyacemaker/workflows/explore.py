@@ -15,7 +15,7 @@ from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .submission import SubmitOnce, derived_seed
 
 MAX_TRIES = 3
-HOPELESS = (310, 412)  # refused by LAMMPS, grades that are all zero: the same again would end the same
+HOPELESS = (310, 311, 312)  # refused by LAMMPS, grades that are all zero: the same again would end the same
 HALTS = ('halted', 'danger', 'lost_atoms', 'non_finite')
 
 

@@ -9,7 +9,7 @@ from aiida import orm
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science import config
-from ..science.md.script import check_intervals
+from ..science.md.checks import check_intervals
 from .input_checks import check_elements, check_overlap
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .scf_inputs import find_cutoffs

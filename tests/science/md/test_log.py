@@ -45,7 +45,7 @@ def test_an_error_that_is_on_the_screen_only_is_seen():
     text = 'LAMMPS (28 Mar 2023)\n'
     assert read_log(text).ending == 'killed'
     log = read_log(text, (FOLDER / 'screen.bad').read_text())
-    assert (log.ending, log.failure) == ('error', 'other')
+    assert (log.ending, log.failure) == ('error', 'refused')
     assert 'yaml-cpp' in log.error
 
 

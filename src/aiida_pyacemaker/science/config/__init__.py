@@ -4,7 +4,7 @@ from .base import Count, NonNegative, Positive, Settings, check_settings
 from .basis import BasisConfig, BondConfig, EmbeddingConfig, FunctionsConfig, OrdersConfig
 from .dft import CutoutConfig, DftConfig
 from .distillation import DistillationConfig, PoolConfig
-from .exploration import ActiveLearningThresholds, MdConfig
+from .exploration import ActiveLearningThresholds, LammpsConfig, MdConfig
 from .fit import FinetuneConfig, FitConfig
 from .loop import BudgetConfig, LoopStrategyConfig
 from .validation import ValidationConfig
@@ -22,6 +22,7 @@ __all__ = [
     'FinetuneConfig',
     'FitConfig',
     'FunctionsConfig',
+    'LammpsConfig',
     'LoopStrategyConfig',
     'MdConfig',
     'NonNegative',

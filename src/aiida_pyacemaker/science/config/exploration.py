@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Count, Positive, Settings
+from .base import Count, Finite, Positive, Settings
 
 
 class ActiveLearningThresholds(Settings):
@@ -38,11 +38,18 @@ class ActiveLearningThresholds(Settings):
 
 
 class MdConfig(Settings):
-    """One MD run; temperatures in K, times in ps, pressure in GPa."""
+    """One MD run; temperatures in K, times in ps, pressures in GPa; ramps are linear from step 0 to ``n_steps``.
 
-    ensemble: Literal['nve', 'nvt', 'langevin'] = 'nvt'
+    The barostat (``npt``) scales the box as one (``iso``), along its three axes (``aniso``) or in shape too (``tri``).
+    """
+
+    ensemble: Literal['nve', 'nvt', 'npt', 'langevin'] = 'nvt'
     temperature_start_K: Positive = 300.0
     temperature_end_K: Positive = 300.0
+    pressure_start_GPa: Finite = 0.0
+    pressure_end_GPa: Finite = 0.0
+    pressure_damping_ps: Positive = 1.0
+    barostat: Literal['iso', 'aniso', 'tri'] = 'iso'
     timestep_ps: Positive = 0.001
     n_steps: Count = 10_000
     damping_ps: Positive = 0.1
@@ -51,3 +58,22 @@ class MdConfig(Settings):
     ring_size: Count = 20
     soft_start_steps: int = Field(100, ge=0)
     soft_start_damping_ps: Positive = 0.02
+
+
+class LammpsConfig(Settings):
+    """How the program is called and what else comes back; nothing here changes the physics.
+
+    cmdline: flags after ours, e.g. ``['-k', 'on', 'g', '1', '-sf', 'kk']`` or ``['-sf', 'omp', '-pk', 'omp', '4']``;
+    additional_retrieve_list: files kept beside the logs.
+    """
+
+    cmdline: tuple[str, ...] = ()
+    additional_retrieve_list: tuple[str, ...] = ()
+
+    @field_validator('cmdline')
+    @classmethod
+    def _flags_of_ours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        ours = sorted({'-in', '-i', '-log', '-l', '-screen', '-sc', '-partition', '-p'} & set(value))
+        if ours:
+            raise ValueError(f'{", ".join(ours)} cannot be given: script, log and screen are written by the plugin')
+        return value

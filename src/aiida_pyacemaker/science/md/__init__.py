@@ -1,9 +1,10 @@
 """MD by LAMMPS: the script of a segment, the halting rule, ``pyacemaker-lmp``, and readers of what a run leaves."""
 
+from .checks import allowed_deviation, check_baseline, check_box, check_intervals, check_wall_limit
 from .dump import Snapshot, read_dump, read_restart_step, to_frames
 from .halting import Halt, choose_learning_frame, find_excursion, find_halt, is_physical
 from .log import LogRecord, read_checks, read_log, read_thermo
-from .script import Segment, check_intervals, write_script, write_structure
+from .script import Segment, write_script, write_structure
 from .segment import SegmentRecord, read_segment
 
 __all__ = [
@@ -12,7 +13,11 @@ __all__ = [
     'Segment',
     'SegmentRecord',
     'Snapshot',
+    'allowed_deviation',
+    'check_baseline',
+    'check_box',
     'check_intervals',
+    'check_wall_limit',
     'choose_learning_frame',
     'find_excursion',
     'find_halt',

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +39,28 @@ class Snapshot:
 
 
 def read_dump(path: str | Path) -> list[Snapshot]:
-    """Return all complete snapshots of a text dump; raise ``ValueError`` naming the file when there is none."""
-    lines = Path(path).read_text().splitlines()
+    """Return all complete snapshots of a text dump, or of the ``.gz`` beside that name.
+
+    Raise ``ValueError`` naming the file when there is none in it, ``OSError`` when there is no file.
+    """
+    lines = _read_text(Path(path)).splitlines()
     found = list(_snapshots(lines))
     if not found:
         raise ValueError(f'{path} holds no complete snapshot: it was cut off while being written')
     return found
+
+
+def _read_text(path: Path) -> str:
+    if path.is_file() and path.suffix != '.gz':
+        return path.read_text()
+    packed = path if path.suffix == '.gz' else path.with_name(f'{path.name}.gz')
+    pieces: list[str] = []
+    with gzip.open(packed, 'rt') as handle:
+        try:
+            pieces.extend(handle)
+        except (EOFError, zlib.error):  # cut off: what came before is good
+            pass
+    return ''.join(pieces)
 
 
 def _snapshots(lines: list[str]) -> Iterator[Snapshot]:
@@ -53,7 +71,7 @@ def _snapshots(lines: list[str]) -> Iterator[Snapshot]:
         names = lines[start + 8].split()[2:]
         if len(body) < count or len(body[-1].split()) < len(names):
             return
-        table = np.array([[float(word) for word in row.split()] for row in body])
+        table = np.array([row.split() for row in body], dtype=float)
         table = table[np.argsort(table[:, names.index('id')], kind='stable')]
         origin, cell, pbc = _box(lines[start + 4 : start + 8])
         columns = {name: table[:, column] for column, name in enumerate(names)}

@@ -2,7 +2,8 @@
 
 Every line goes to LAMMPS unchanged, but the ``pace/extrapolation`` ones: the pair style becomes ``zero``, the potential
 acts through ``fix external``, and ``fix ID all pair N pace/extrapolation gamma 1`` becomes per-atom storage of γ.
-Branches of ``if`` and ``jump`` cannot hold such lines. One MPI rank, one thread.
+Branches of ``if`` and ``jump`` cannot hold such lines. One MPI rank; threads as ``lmp`` takes them: ``-pk omp N``, else
+``OMP_NUM_THREADS``, else one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .server import Evaluator, ForceServer
 PACE_STYLE = 'pace/extrapolation'
 LARGEST_CUTOFF_A = 20.0
 _IGNORED_FLAGS = {'-sf': 1, '-suffix': 1, '-k': -1, '-kokkos': -1, '-pk': -1, '-package': -1}
+_THREAD_FLAGS = ('-pk', '-package')
 _PASSED_FLAGS = {
     '-l': 1, '-log': 1, '-sc': 1, '-screen': 1, '-e': 1, '-echo': 1, '-v': -1, '-var': -1, '-nc': 0, '-nocite': 0,
 }  # fmt: skip
@@ -35,16 +37,18 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class Arguments:
-    """Command line: the script, and the flags LAMMPS itself understands."""
+    """Command line: the script, the flags LAMMPS itself understands, the threads asked for (None: not said)."""
 
     script: Path
     passed: list[str] = field(default_factory=list)
+    n_threads: int | None = None
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
     """Read ``lmp``'s flags; accelerator flags are accepted and ignored; raise ``EngineError`` for unknown ones."""
     script: str | None = None
     passed: list[str] = []
+    n_threads: int | None = None
     rest = list(arguments)
     while rest:
         flag = rest.pop(0)
@@ -59,9 +63,17 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
             values.append(rest.pop(0))
         if flag in _PASSED_FLAGS:
             passed += [flag, *values]
+        if flag in _THREAD_FLAGS and values[:1] == ['omp'] and values[1:2] != ['0']:
+            n_threads = _read_count(values[1:2])
     if script is None:
         raise EngineError('no input script: give it as -in FILE')
-    return Arguments(Path(script), passed)
+    return Arguments(Path(script), passed, n_threads)
+
+
+def _read_count(words: list[str]) -> int:
+    if not words or not words[0].isdigit():
+        raise EngineError(f'-pk omp {" ".join(words)}: expected a number of threads')
+    return int(words[0])
 
 
 def logical_lines(text: str) -> Iterator[str]:
@@ -87,7 +99,12 @@ class ScriptRunner:
         self.lmp = lmp
         self.load = load
         self.folder = folder
-        self.server = ForceServer(lmp)
+        self._loaded: dict[tuple[str, ...], Evaluator] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forget what ``clear`` deletes in LAMMPS; potentials that were read are kept."""
+        self.server = ForceServer(self.lmp)
         self._hybrid = False
         self._pace = False
 
@@ -106,6 +123,9 @@ class ScriptRunner:
             self._pair_coeff(command, words)
         elif words[:1] == ['fix'] and words[3:4] == ['pair'] and words[5:6] == [PACE_STYLE]:
             self._gamma(command, words)
+        elif words[:1] == ['clear']:
+            self.lmp.command(command)
+            self._clear()
         elif words[:1] == ['include']:
             self.run((self.folder / words[1]).read_text())
         elif words[:1] == ['jump']:
@@ -137,7 +157,10 @@ class ScriptRunner:
             if not (self.folder / name).is_file():
                 raise EngineError(f'cannot open {name}, named in: {command}')
         self.lmp.command(f'# served by pyacemaker-lmp: {command}')
-        evaluator = self.load(str(self.folder / names[0]), str(self.folder / names[1]), names[2:])
+        if tuple(names) not in self._loaded:
+            potential, active_set = (str(self.folder / name) for name in names[:2])
+            self._loaded[tuple(names)] = self.load(potential, active_set, names[2:])
+        evaluator = self._loaded[tuple(names)]
         if evaluator.cutoff > LARGEST_CUTOFF_A:
             raise EngineError(f'cut-off {evaluator.cutoff} Å of {names[0]} is above {LARGEST_CUTOFF_A} Å')
         self.lmp.command(f'pair_coeff * * {"zero " if self._hybrid else ""}{evaluator.cutoff!r}')
@@ -186,12 +209,14 @@ def _report(lmp: Any, error: Exception) -> None:
 
 def main() -> None:
     """Entry point of ``pyacemaker-lmp``."""
-    os.environ['OMP_NUM_THREADS'] = '1'
     try:
         arguments = parse_arguments(sys.argv[1:])
     except EngineError as error:
         print(f'ERROR: {error}', file=sys.stderr)
         sys.exit(1)
+    # before numba is imported: it reads its number of threads once; LAMMPS itself and BLAS run on one
+    threads = arguments.n_threads or os.environ.get('OMP_NUM_THREADS') or 1
+    os.environ |= {'NUMBA_NUM_THREADS': str(threads), 'OMP_NUM_THREADS': '1'}
     from .student import load_student
 
     with threadpool_limits(1):

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 Ending = Literal['halt', 'error', 'walltime', 'completed', 'killed']
 _HALT = re.compile(r'Fix halt condition for fix-id (\S+) met on step (\d+) with value (\S+)')
-_ERROR = re.compile(r'^(?:ERROR(?: on proc \d+)?:|Exception:|terminate called).*$', re.MULTILINE)
+# what LAMMPS, a library below it or MPI says when it gives up; the last two go to the screen only
+_ERROR = re.compile(
+    r'^(?:ERROR(?: on proc \d+)?:|Exception:|terminate called|MPI_ABORT was invoked|Abort\(\d+\)).*$', re.MULTILINE
+)
 _LIMIT = 'WARNING: Wall time limit reached'
 _END = re.compile(r'^(?:SEGMENT_END|RUN_COMPLETED) step (\d+)', re.MULTILINE)
+_CANARY = re.compile(r'^CANARY max_gamma (\S+) expected (\S+)$', re.MULTILINE)
 _SOFT = re.compile(r'^SOFT_START until (\d+)', re.MULTILINE)
 _LOOP = re.compile(r'^Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms', re.MULTILINE)
 # texts of ERROR lines -> the outcome they mean
@@ -33,7 +37,8 @@ class LogRecord:
     """One log, read in the order that cannot be mistaken: halt, error, wall limit, our last line, nothing (killed).
 
     halts: fix id -> (step, value); thermo: column -> (n_rows,), units metal, one row a step; seconds and steps of the
-    runs that ended; soft_start_until: step at which normal dynamics begin, None without a soft start.
+    runs that ended; soft_start_until: step at which normal dynamics begin, None without a soft start; canary: (found,
+    expected) γ of the known frame, None where the script has none or did not come so far.
     """
 
     ending: Ending
@@ -45,21 +50,26 @@ class LogRecord:
     n_steps: int
     n_atoms: int
     soft_start_until: int | None = None
+    canary: tuple[float, float] | None = None
 
     @property
-    def failure(self) -> Literal['lost_atoms', 'non_finite', 'other'] | None:
-        """Return what an ``error`` ending means, ``None`` for other endings."""
+    def failure(self) -> Literal['lost_atoms', 'non_finite', 'refused', 'crashed'] | None:
+        """Return what an ``error`` ending means (refused: before the first step), ``None`` for other endings."""
         if self.ending != 'error':
             return None
         if any(text in self.error for text in _LOST):
             return 'lost_atoms'
-        return 'non_finite' if any(text in self.error for text in _NON_FINITE) else 'other'
+        if any(text in self.error for text in _NON_FINITE):
+            return 'non_finite'
+        return 'refused' if self.last_step is None else 'crashed'
 
 
 def read_log(text: str, screen: str = '') -> LogRecord:
     """Return the record of a log file's ``text`` and of what went to the ``screen``; never raises."""
     halts = {match[1]: (int(match[2]), float(match[3])) for match in _HALT.finditer(text + '\n' + screen)}
     error = _ERROR.search(text) or _ERROR.search(screen)
+    canary = _CANARY.search(text)
+    text = text[canary.end() :] if canary else text  # the known frame's own table is no part of the run
     end = _END.search(text)
     thermo = read_thermo(text)
     loops, soft = _LOOP.findall(text), _SOFT.search(text)
@@ -75,6 +85,7 @@ def read_log(text: str, screen: str = '') -> LogRecord:
         n_steps=sum(int(row[1]) for row in loops),
         n_atoms=int(loops[-1][2]) if loops else 0,
         soft_start_until=int(soft[1]) if soft else None,
+        canary=(float(canary[1]), float(canary[2])) if canary else None,
     )
 
 

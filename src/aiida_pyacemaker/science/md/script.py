@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -12,10 +13,14 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.io.lammpsdata import write_lammps_data
 
 from ..config import ActiveLearningThresholds, MdConfig
+from .checks import allowed_deviation, check_box, check_intervals
 from .halting import ATOMS_FOR_PERSISTENCE
 
+if TYPE_CHECKING:
+    from ..student import Canary
+
 INPUT_FILE, LOG_FILE, SCREEN_FILE = 'in.lmp', 'log.lammps', 'screen.out'
-DATA_FILE, START_RESTART = 'start.data', 'start.restart'
+DATA_FILE, START_RESTART, CANARY_DATA = 'start.data', 'start.restart', 'canary.data'
 BEGIN_RESTART, END_RESTART = 'begin.restart', 'final.restart'
 ALTERNATING_RESTARTS = ('restart.a', 'restart.b')
 FIRST_DUMP, LAST_DUMP = 'first.dump', 'last.dump'
@@ -23,6 +28,7 @@ RING_PATTERN, COARSE_PATTERN = 'ring.*.dump', 'coarse.*.dump'
 CHECK_LOG = 'gamma.log'
 _STATE = 'id type x y z vx vy vz'
 _SORTED = 'sort id format float %.17g'
+_BAR_PER_GPA = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,8 @@ class Segment:
     """What one segment needs to know; it ends at step ``md.n_steps``, at a halt or before ``wall_seconds``.
 
     elements: one per LAMMPS type; pair_lines: ``pair_style`` and ``pair_coeff``; pbc: of the structure; from_restart:
-    start from ``start.restart`` instead of ``start.data``; wall_seconds: None for no limit.
+    start from ``start.restart`` instead of ``start.data``; wall_seconds: None for no limit; canary: the frame in
+    ``canary.data`` and its γ, None when the potential has none.
     """
 
     md: MdConfig
@@ -42,16 +49,7 @@ class Segment:
     soft_start: bool = False
     pbc: Sequence[bool] = (True, True, True)
     wall_seconds: float | None = None
-
-
-def check_intervals(md: MdConfig, thresholds: ActiveLearningThresholds) -> str | None:
-    """Return what is wrong with the two settings together: a frame between two checks would carry an old γ."""
-    if md.dump_every % thresholds.check_every:
-        return (
-            f'md.dump_every = {md.dump_every} is no multiple of thresholds.check_every = {thresholds.check_every}: '
-            'its frames would carry the γ of another step'
-        )
-    return None
+    canary: Canary | None = None
 
 
 def write_structure(path: str | Path, atoms: Atoms, elements: Sequence[str]) -> None:
@@ -70,21 +68,64 @@ def write_structure(path: str | Path, atoms: Atoms, elements: Sequence[str]) -> 
         write_lammps_data(handle, wrapped, specorder=list(elements), units='metal', atom_style='atomic')
 
 
+def write_canary(path: str | Path, canary: Canary, elements: Sequence[str]) -> None:
+    """Write the frame of ``canary`` as LAMMPS data; one without a cell gets a box with 10 Å around it."""
+    atoms = canary.atoms.copy()
+    if atoms.cell.rank < 3:
+        atoms.center(vacuum=10.0)
+    write_structure(path, atoms, elements)
+
+
 def write_script(segment: Segment) -> str:
     """Return the script; it reads and writes the files named in this module."""
-    problem = check_intervals(segment.md, segment.thresholds)
+    problem = check_intervals(segment.md, segment.thresholds) or check_box(segment.md, segment.pbc)
     if problem:
         raise ValueError(problem)
-    parts = (_start, _potential, _grades, _halts, _outputs, _dynamics, _end)
+    parts = (_canary, _start, _potential, _grades, _halts, _outputs, _dynamics, _end)
     return '\n'.join(line for part in parts for line in part(segment)) + '\n'
 
 
+def _canary(segment: Segment) -> list[str]:
+    """Return the check that this program grades a known frame as its potential's maker did; MD does not start else.
+
+    A pair style that is older than its library gives γ = 0 everywhere and ends well. A NaN is dropped by the maximum,
+    which is then far from the stored value. ``clear`` keeps variables, so the names are not used again.
+    """
+    if segment.canary is None:
+        return []
+    expected = float(segment.canary.gamma.max())
+    return [
+        'units metal',
+        'atom_style atomic',
+        _boundary(segment.canary.atoms.pbc),
+        f'read_data {CANARY_DATA}',
+        *_masses(segment),
+        *segment.pair_lines,
+        'fix gam all pair 1 pace/extrapolation gamma 1',
+        'compute gmax all reduce max f_gam',
+        'thermo_style custom step c_gmax',
+        'run 0',
+        'variable canary equal $(c_gmax:%.17g)',
+        f'variable off equal abs(v_canary-{expected:.17g})',
+        f'print "CANARY max_gamma ${{canary}} expected {expected:.17g}"',
+        f'if "${{off}} > {allowed_deviation(expected):.17g}" then "quit 1"',
+        'clear',
+    ]
+
+
+def _boundary(pbc: Sequence[bool]) -> str:
+    return 'boundary ' + ' '.join('p' if periodic else 's' for periodic in pbc)
+
+
+def _masses(segment: Segment) -> list[str]:
+    return [f'mass {i} {atomic_masses[atomic_numbers[e]]:.10g}' for i, e in enumerate(segment.elements, start=1)]
+
+
 def _start(segment: Segment) -> list[str]:
-    boundary = ' '.join('p' if periodic else 's' for periodic in segment.pbc)
-    masses = [f'mass {i} {atomic_masses[atomic_numbers[e]]:.10g}' for i, e in enumerate(segment.elements, start=1)]
+    masses = _masses(segment)
     seed, temperature = _seeds(segment)[0], segment.md.temperature_start_K
     velocities = f'velocity all create {temperature:.17g} {seed} mom yes dist gaussian'
-    fresh = [f'boundary {boundary}', f'read_data {DATA_FILE}', *masses, velocities]
+    fresh = [_boundary(segment.pbc), f'read_data {DATA_FILE}', *masses, velocities]
     resumed = [f'read_restart {START_RESTART}', *masses]
     return [
         'units metal',
@@ -98,7 +139,7 @@ def _potential(segment: Segment) -> list[str]:
     return [
         *segment.pair_lines,
         'neighbor 1.0 bin',
-        'neigh_modify every 1 delay 0 check no',
+        'neigh_modify every 1 delay 0 check yes',
         f'timestep {segment.md.timestep_ps:.17g}',
     ]
 
@@ -154,9 +195,9 @@ def _outputs(segment: Segment) -> list[str]:
     limit = [] if segment.wall_seconds is None else [f'timer timeout {_clock(segment.wall_seconds)} every {every}']
     return [
         f'dump ring all custom {every} {RING_PATTERN} {_STATE} f_gam',
-        f'dump_modify ring maxfiles {md.ring_size} {_SORTED}',
+        f'dump_modify ring maxfiles {md.ring_size} pbc yes {_SORTED}',
         f'dump coarse all custom {md.dump_every} {COARSE_PATTERN} {_STATE} f_gam',
-        f'dump_modify coarse maxfiles {md.ring_size} {_SORTED}',
+        f'dump_modify coarse maxfiles {md.ring_size} pbc yes {_SORTED}',
         'thermo_style custom step temp pe ke etotal press pxx pyy pzz pxy pxz pyz vol',
         'thermo_modify norm no flush yes lost error format float %.15g',
         f'thermo {every}',
@@ -187,9 +228,15 @@ def _dynamics(segment: Segment) -> list[str]:
     normal = {
         'nve': ['fix integrate all nve'],
         'nvt': [f'fix integrate all nvt temp {ramp} {md.damping_ps:.17g}'],
+        'npt': [f'fix integrate all npt temp {ramp} {md.damping_ps:.17g} {_pressure(md)}'],
         'langevin': ['fix integrate all nve', bath],
     }
     return [*first, *soft, *normal[md.ensemble], goal]
+
+
+def _pressure(md: MdConfig) -> str:
+    ramp = f'{md.pressure_start_GPa * _BAR_PER_GPA:.17g} {md.pressure_end_GPa * _BAR_PER_GPA:.17g}'
+    return f'{md.barostat} {ramp} {md.pressure_damping_ps:.17g}'
 
 
 def _end(segment: Segment) -> list[str]:

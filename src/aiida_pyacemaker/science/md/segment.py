@@ -70,6 +70,7 @@ def read_segment(
         'end_is_physical': bool(steps) and log.failure is None and is_physical(judged, len(judged) - 1),
         'restart_previous_step': None if restart is None else read_restart_step(folder / restart),
         'soft_start_until': log.soft_start_until,
+        'canary': None if log.canary is None else dict(zip(('found', 'expected'), log.canary, strict=True)),
         'persistence': 'atom' if is_per_atom(thresholds, n_atoms) else 'system',
         'ensemble': md.ensemble,
         'timestep_ps': md.timestep_ps,
@@ -93,8 +94,8 @@ def _outcome(log: LogRecord, md: MdConfig) -> Outcome | None:
 def _read_snapshots(folder: Path) -> list[Snapshot]:
     """Return one snapshot a step in time order; graded ones win over the last frame of the same step."""
     found: dict[int, Snapshot] = {}
-    paths = [folder / LAST_DUMP, *sorted(folder.glob(COARSE_PATTERN)), *sorted(folder.glob(RING_PATTERN))]
-    for path in paths:
+    patterns = [f'{pattern}{packed}' for pattern in (COARSE_PATTERN, RING_PATTERN) for packed in ('', '.gz')]
+    for path in [folder / LAST_DUMP, *(path for pattern in patterns for path in sorted(folder.glob(pattern)))]:
         try:
             found.update({shot.step: shot for shot in read_dump(path)})
         except (OSError, ValueError):

@@ -88,10 +88,12 @@ class ForceServer:
         return forces[back]
 
     def _box(self) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """Return cell, origin (0 along free sides: shrink-wrapping would move it with the atoms) and pbc."""
         low, high, xy, yz, xz, periodic, _ = self.lmp.extract_box()
         lengths = np.array(high) - np.array(low)
         cell = np.array([[lengths[0], 0.0, 0.0], [xy, lengths[1], 0.0], [xz, yz, lengths[2]]])
-        return cell, np.array(low), np.array(periodic, dtype=bool)
+        pbc = np.array(periodic, dtype=bool)
+        return cell, np.where(pbc, low, 0.0), pbc
 
     def _store(self, name: str, values: Floats) -> None:
         column = self.lmp.numpy.extract_fix(name, _STYLE_ATOM, _TYPE_VECTOR)

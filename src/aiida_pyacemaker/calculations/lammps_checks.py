@@ -1,0 +1,96 @@
+"""What the inputs of an MD must satisfy before it is submitted; shared by the CalcJob and the WorkChains above it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..science.config import ActiveLearningThresholds, LammpsConfig, MdConfig, Settings, check_settings
+from ..science.md import check_baseline, check_box, check_intervals, check_wall_limit
+
+# the last part of the wall limit is kept for the restart file and the last frame
+WALL_FRACTION, WALL_RESERVE_SECONDS = 0.95, 60.0
+SETTINGS: dict[str, type[Settings]] = {'md': MdConfig, 'thresholds': ActiveLearningThresholds, 'settings': LammpsConfig}
+
+
+def soft_limit(wall_seconds: float) -> float:
+    """Return after how many seconds MD has to end itself so that a job of ``wall_seconds`` is not killed."""
+    return max(WALL_FRACTION * wall_seconds - WALL_RESERVE_SECONDS, 0.5 * wall_seconds)
+
+
+def validate_inputs(inputs: Any, _: Any) -> str | None:
+    """Validate the whole namespace; ports that are not there (exposed elsewhere) are not judged."""
+    if any(port not in inputs for port in ('potential', 'md', 'thresholds')):
+        return None
+    options = inputs['metadata'].get('options', {}) if 'metadata' in inputs else {}
+    return validate_start(inputs) or validate_settings(inputs) or validate_potential(inputs) or _time(inputs, options)
+
+
+def validate_start(inputs: Any) -> str | None:
+    """Return what is wrong with where MD starts: one of `structure` and `restart`, one frame, known elements."""
+    given = [port for port in ('structure', 'restart') if inputs.get(port) is not None]
+    if len(given) != 1:
+        return f'structure, restart: {len(given)} given, expected exactly one'
+    if 'structure' in given and len(inputs['structure']) != 1:
+        return f'structure holds {len(inputs["structure"])} frames, expected 1'
+    if 'structure' in given:
+        try:
+            inputs['potential'].check_elements(inputs['structure'].elements)
+        except ValueError as error:
+            return f'structure: {error}'
+    return None
+
+
+def validate_settings(inputs: Any) -> str | None:
+    """Return what is wrong with the settings of MD, thresholds and program, alone and together."""
+    values = {port: inputs[port].get_dict() for port in SETTINGS if port in inputs}
+    wrong = [message for port in values if (message := check_settings(SETTINGS[port], values[port], port))]
+    if wrong:
+        return '; '.join(wrong)
+    md = MdConfig.model_validate(values['md'])
+    structure = inputs.get('structure')
+    message = None if structure is None else check_box(md, next(structure.iter_ase()).pbc)
+    return message or check_intervals(md, ActiveLearningThresholds.model_validate(values['thresholds']))
+
+
+def validate_potential(inputs: Any) -> str | None:
+    """Return why this potential cannot drive an MD that halts: no active set, or a baseline that clashes with it."""
+    potential = inputs['potential']
+    names = potential.base.repository.list_object_names()
+    if 'potential.asi' not in names:
+        return 'potential: no potential.asi: without an active set there is no γ and MD would never halt'
+    if not potential.has_baseline:
+        return None
+    from ..science.ace import AcePotential
+    from ..science.baseline import PairBaseline
+
+    with potential.base.repository.as_path('potential.yaml') as path:
+        ace = AcePotential.read(path)
+    baseline = PairBaseline.from_json(potential.base.repository.get_object_content('baseline.json'))
+    return check_baseline(ace, baseline, has_table='baseline.table' in names)
+
+
+def _time(inputs: Any, options: Mapping[str, Any]) -> str | None:
+    """Return why the wall limit is too short for one restart file, where the number of atoms is known."""
+    limit, structure = options.get('max_wallclock_seconds'), inputs.get('structure')
+    if limit is None or structure is None:
+        return None
+    flags = tuple(inputs['settings'].get_dict().get('cmdline', ())) if 'settings' in inputs else ()
+    resources = options.get('resources', {})
+    ranks = resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 1)
+    return check_wall_limit(
+        MdConfig.model_validate(inputs['md'].get_dict()),
+        soft_limit(limit),
+        n_atoms=structure.get_frames().n_atoms,
+        n_functions=max(inputs['potential'].base.attributes.get('n_functions').values()),
+        n_processors=resources.get('tot_num_mpiprocs', ranks) * _threads(flags),
+        accelerated=bool({'-k', '-kokkos'} & set(flags)),
+    )
+
+
+def _threads(flags: tuple[str, ...]) -> int:
+    """Return the threads of ``-pk omp N``, one where they are not given."""
+    for flag, kind, count in zip(flags, flags[1:], flags[2:], strict=False):
+        if flag in ('-pk', '-package') and kind == 'omp' and count.isdigit():
+            return max(1, int(count))
+    return 1
