@@ -47,6 +47,7 @@ def test_a_damaged_potential_fails_gates_that_it_passed_before(task_code, distil
     whole.write_to(tmp_path)
     intact = AcePotential.read(tmp_path / 'potential.yaml')
     intact.with_coefficients(0.6 * intact.coefficients).write_yaml(tmp_path / 'potential.yaml')
+    (tmp_path / 'canary.json').unlink(missing_ok=True)  # it would tell at once
     _, before = judge(task_code, distilled, silicon_prototypes, whole)
     status, after = judge(task_code, distilled, silicon_prototypes, AcePotentialData.from_folder(tmp_path))
     assert status == 601

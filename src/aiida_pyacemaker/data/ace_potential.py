@@ -9,12 +9,12 @@ from typing import Any
 
 from aiida import orm
 
-FILES = ('potential.yaml', 'potential.yace', 'potential.asi', 'baseline.json', 'baseline.table')
+FILES = ('potential.yaml', 'potential.yace', 'potential.asi', 'baseline.json', 'baseline.table', 'canary.json')
 REQUIRED = ('potential.yaml',)
 
 
 class AcePotentialData(orm.Data):
-    """A linear ACE in pacemaker's B-basis: ``potential.yaml``, ``.yace``, active set ``.asi``, baseline and its table.
+    """An ACE in pacemaker's B-basis: ``potential.yaml``, ``.yace``, active set ``.asi``, baseline, its table, canary.
 
     Attributes: elements, cut-off in Å, number of functions an element, digest of the frozen basis, sha256 of every
     file, kind of baseline, metrics of the fit.

@@ -1,10 +1,12 @@
 """The ACE engine: potentials in pacemaker's B-basis, their evaluation and their fit."""
 
+from ..laws import assert_potential_obeys_laws
 from .active_set import ActiveSet
 from .basis import build_potential
 from .calculator import AceCalculator
+from .design import DesignRows, design_rows
 from .embedding import Embedding
-from .evaluator import DesignRows, Evaluation, NeighbourEvaluation, design_rows, evaluate, evaluate_neighbours
+from .evaluator import Evaluation, NeighbourEvaluation, evaluate, evaluate_neighbours
 from .potential import AcePotential, BasisFunction
 from .radial import Bond
 
@@ -18,6 +20,7 @@ __all__ = [
     'Embedding',
     'Evaluation',
     'NeighbourEvaluation',
+    'assert_potential_obeys_laws',
     'build_potential',
     'design_rows',
     'evaluate',
