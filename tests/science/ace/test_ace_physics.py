@@ -165,7 +165,8 @@ def test_design_rows_times_coefficients(potential):
     np.testing.assert_allclose(rows.forces @ c, found.forces, rtol=0, atol=1e-11 * np.abs(found.forces).max())
     np.testing.assert_allclose(rows.stress @ c, found.stress, rtol=0, atol=1e-11 * np.abs(found.stress).max())
     for mine, other in zip(rows.projections, found.projections, strict=True):
-        np.testing.assert_array_equal(mine, other)
+        # two engines sum in different orders: round-off of the largest projection
+        np.testing.assert_allclose(mine, other, rtol=0, atol=1e-12 * np.abs(other).max())
     totals = [np.zeros(n) for n in potential.n_functions]
     for species, row in zip(potential.species_index(atoms.get_chemical_symbols()), rows.projections, strict=True):
         totals[species] += row

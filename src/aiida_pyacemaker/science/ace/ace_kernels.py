@@ -1,6 +1,6 @@
 # mypy: allow-untyped-defs
 """
-Numba kernels of the linear ACE: geometry of one centre, atomic base, products, their adjoint, forces, design rows.
+Numba kernels of the linear ACE: geometry of one centre, atomic base, products, their adjoint, forces.
 
 Summation order is fixed, so the same input gives the same bits. No flag removes NaN: a non-finite position makes
 every energy, force and projection it touches non-finite.
@@ -250,101 +250,3 @@ def evaluate_centres(centres, neighbours, basis, element, coefficients, layout, 
         fold(slots, conjugate, adjoints)
         pair_gradients(slots, rank_one, c_one, adjoints, start, layout, geometry, gradient, work)
         scatter(i, count, pair, unit, distance, neighbour, vectors, gradient, forces, virial)
-
-
-@njit(**OPTIONS)
-def jacobian(slots, conjugate, factors, first, term_of, weights, values, out):
-    """Fill dB_f/dA of the functions of rank > 1, (functions, 2 × slots): real parts, then minus imaginary parts."""
-    out[:] = 0.0
-    n_slots = slots.shape[0]
-    for f in range(first.shape[0] - 1):
-        for e in range(first[f], first[f + 1]):
-            term = factors[term_of[e]]
-            for k in range(term.shape[0]):
-                if term[k] < 0:
-                    break
-                re, im = weights[e], 0.0
-                for other in range(term.shape[0]):
-                    if term[other] < 0:
-                        break
-                    if other != k:
-                        vr, vi = values[0, term[other]], values[1, term[other]]
-                        re, im = re * vr - im * vi, re * vi + im * vr
-                s = term[k]
-                m = slots[s, 3]
-                if m < 0:
-                    s = conjugate[s]
-                    sign = 1.0 - 2.0 * (m % 2)
-                    re, im = sign * re, -sign * im
-                out[f, s] += re
-                if m != 0:
-                    out[f, n_slots + s] -= im
-
-
-@njit(**OPTIONS)
-def slot_gradients(slots, start, layout, unit, distance, geometry, out):
-    """Fill dA/dr of every slot with m ≥ 0 by its neighbours, (3 × neighbours, 2 × slots): real, then imaginary."""
-    n_base, n_max, l_max, factors = layout
-    legendre, power, ylm, radial, slope = geometry
-    n_slots = slots.shape[0]
-    out[:] = 0.0
-    for s in range(n_slots):
-        mu, ell, m = slots[s, 0], slots[s, 2], slots[s, 3]
-        if m < 0:
-            break
-        g = n_base + ell * n_max + slots[s, 1]
-        q, row, source = factors[ell, m], ell * (l_max + 1) + m, ell * (l_max + 2) + m
-        for p in range(start[mu], start[mu + 1]):
-            value = radial[g, p] / distance[p] * q
-            over = value * legendre[source + 1, p]
-            here = value * m * legendre[source, p] if m > 0 else 0.0
-            before = max(m - 1, 0)
-            for part in range(2):
-                gx, gy = here * power[part, before, p], (2.0 * part - 1.0) * here * power[1 - part, before, p]
-                gz = over * power[part, m, p]
-                along = slope[g, p] * ylm[part, row, p] - gx * unit[0, p] - gy * unit[1, p] - gz * unit[2, p]
-                column = part * n_slots + s
-                out[3 * p, column] = gx + along * unit[0, p]
-                out[3 * p + 1, column] = gy + along * unit[1, p]
-                out[3 * p + 2, column] = gz + along * unit[2, p]
-
-
-@njit(**OPTIONS)
-def design_centres(centres, neighbours, basis, element, factors_of, offset, layout, scratch, results):
-    """Add the rows of all centres of one element: dE, forces and virial by coefficient; fill projections."""
-    _, neighbour, vectors, _ = neighbours
-    slots, conjugate, nodes, terms, function_first, term_of, weights, rank_one = element
-    n_base, n_max, l_max, factors = layout
-    pair, start, unit, distance, radial, slope, legendre, power, ylm, values, _, _, _ = scratch
-    energy, forces, virial, projections = results
-    collected = (pair, start, unit, distance, radial, slope)
-    geometry = (legendre, power, ylm, radial, slope)
-    n_slots, n_one, n_many = slots.shape[0], rank_one.shape[0], function_first.shape[0] - 1
-    jacobi = np.empty((n_many, 2 * n_slots))
-    for i in centres:
-        count = gather(i, neighbours, basis, collected)
-        harmonics(count, l_max, factors, unit, legendre, power, ylm)
-        accumulate(slots, conjugate, start, radial, ylm, n_base, n_max, l_max, values)
-        multiply(n_slots, nodes, values)
-        project(terms, function_first, term_of, weights, values, start, radial, rank_one, projections[i])
-        for f in range(n_one + n_many):
-            energy[offset + f] += projections[i, f]
-        jacobian(slots, conjugate, factors_of, function_first, term_of, weights, values, jacobi)
-        geometric = np.empty((3 * count, 2 * n_slots))
-        slot_gradients(slots, start, layout, unit, distance, geometry, geometric)
-        rows = np.zeros((3 * count, n_one + n_many))
-        for f in range(n_one):
-            for p in range(start[rank_one[f, 0]], start[rank_one[f, 0] + 1]):
-                for c in range(3):
-                    rows[3 * p + c, f] = slope[rank_one[f, 1], p] * unit[c, p]
-        rows[:, n_one:] = np.dot(geometric, jacobi.T)
-        for q in range(count):
-            p = pair[q]
-            for c in range(3):
-                for f in range(n_one + n_many):
-                    g = rows[3 * q + c, f]
-                    forces[i, c, offset + f] += g
-                    forces[neighbour[p], c, offset + f] -= g
-                for d in range(3):
-                    for f in range(n_one + n_many):
-                        virial[d, c, offset + f] -= vectors[p, d] * rows[3 * q + c, f]

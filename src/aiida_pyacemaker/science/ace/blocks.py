@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..frames import Frames
 from .active_set import CandidateStream
-from .evaluator import DesignRows, design_rows
+from .design import DesignRows, design_rows
 from .potential import AcePotential
 from .weights import KINDS, RowWeights, atoms_too_close, labelled_kinds
 

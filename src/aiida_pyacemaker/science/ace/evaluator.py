@@ -1,4 +1,4 @@
-"""Energies, forces, stress, projections and design rows of a linear ACE potential."""
+"""Energies, forces, stress and projections of a linear ACE potential."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase.geometry import complete_cell
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
-from .ace_kernels import design_centres, evaluate_centres
+from .ace_kernels import evaluate_centres
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -61,21 +61,6 @@ class Evaluation:
     stress: Array
     projections: list[Array] | None
     gamma: Array | None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DesignRows:
-    """
-    Derivatives by the coefficients; reference energies are not in them.
-
-    energy: (P,); forces: (n, 3, P) 1/Å; stress: (6, P) 1/Å³, NaN unless periodic in three directions; projections:
-    list of (n_functions[species],).
-    """
-
-    energy: Array
-    forces: Array
-    stress: Array
-    projections: list[Array]
 
 
 def _scratch(plan: Plan, first_index: Index) -> tuple[Any, ...]:
@@ -244,34 +229,4 @@ def _non_finite(potential: AcePotential, species: Index, wanted: bool, graded: b
         stress=np.full(6, np.nan),
         projections=rows if wanted else None,
         gamma=np.full(count, np.inf) if graded else None,
-    )
-
-
-def design_rows(potential: AcePotential, atoms: Atoms) -> DesignRows:
-    """Return the rows of the linear problem of one structure. `ValueError` for an unknown element."""
-    species = potential.species_index(atoms.get_chemical_symbols())
-    plan = potential.plan
-    n_parameters, count = int(plan.offsets[-1]), len(atoms)
-    neighbours = _checked_neighbours(species, *neighbours_of(atoms, potential.cutoff))
-    energy, forces, virial = np.zeros(n_parameters), np.zeros((count, 3, n_parameters)), np.zeros((3, 3, n_parameters))
-    projections = np.zeros((count, max(potential.n_functions)))
-    scratch = _scratch(plan, neighbours[0])
-    basis, layout = _arguments(plan)
-    for index, element in enumerate(plan.elements):
-        design_centres(
-            np.flatnonzero(species == index),
-            neighbours,
-            basis,
-            _element_arguments(element),
-            element.factors,
-            int(plan.offsets[index]),
-            layout,
-            scratch,
-            (energy, forces, virial, projections),
-        )
-    return DesignRows(
-        energy=energy,
-        forces=forces,
-        stress=_voigt(virial) * _stress_factor(atoms),
-        projections=_split(projections, species, potential.n_functions),
     )
