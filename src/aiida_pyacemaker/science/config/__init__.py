@@ -7,6 +7,7 @@ from .distillation import DistillationConfig, PoolConfig
 from .exploration import ActiveLearningThresholds, LammpsConfig, MdConfig
 from .fit import FinetuneConfig, FitConfig
 from .loop import BudgetConfig, LoopStrategyConfig
+from .pacemaker import PacemakerConfig
 from .validation import ValidationConfig
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     'MdConfig',
     'NonNegative',
     'OrdersConfig',
+    'PacemakerConfig',
     'PoolConfig',
     'Positive',
     'Settings',

@@ -15,7 +15,6 @@ from ..ace.quality import grade_quantiles, prediction_errors, short_range_report
 from ..frames import Frames
 from ..student import Student, choose_canary, write_canary
 from .learning_set import Source
-from .reference import Reference
 
 
 def learnt_active_set(potential: AcePotential, sources: Mapping[str, Source], *, complete: bool) -> ActiveSet:
@@ -42,8 +41,9 @@ def write_student(folder: Path, student: Student, sources: Mapping[str, Source])
     student.potential.write_yaml(folder / 'potential.yaml')
     student.potential.write_yace(folder / 'potential.yace')
     student.active_set.write(folder / 'potential.asi')
-    (folder / 'baseline.json').write_text(student.baseline.to_json())
-    student.baseline.write_lammps_table(folder / 'baseline.table')
+    if student.baseline.pairs:
+        (folder / 'baseline.json').write_text(student.baseline.to_json())
+        student.baseline.write_lammps_table(folder / 'baseline.table')
     frames = [source.frames.atoms(int(row)) for source in sources.values() for row in source.learnt_rows()]
     canary = choose_canary(frames, student.potential.elements)
     if canary is not None:
@@ -83,15 +83,3 @@ def _describe_source(student: Student, source: Source) -> dict[str, Any]:
         'zero_shift_eV': dict(source.shift),
         'gamma_quantiles': grade_quantiles(frames, student.potential, student.active_set),
     }
-
-
-def make_student(
-    potential: AcePotential, reference: Reference, sources: Mapping[str, Source], *, complete: bool
-) -> Student:
-    """Return the student: pacemaker's coefficients over the reference energies, with baseline and active set."""
-    whole = potential.with_reference_energies(dict(reference.energies))
-    return Student(
-        potential=whole,
-        active_set=learnt_active_set(whole, sources, complete=complete),
-        baseline=reference.baseline,
-    )

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ..ace import AcePotential
-from ..config.pacemaker import PacemakerConfig
+from ..config import PacemakerConfig
 
 INPUT_FILE, DATA_FILE, START_FILE = 'input.yaml', 'training.pckl.gzip', 'start.yaml'
 
@@ -26,8 +26,9 @@ def input_document(
     """Return the content of ``input.yaml``.
 
     potential: the section of a new basis (``ace.basis.pacemaker_section``), ``None`` to go on with that of ``start``;
-    start: what the file ``start.yaml`` holds. With both, it is where a ladder goes on. Energies in eV. The reference energies are explicit: what pacemaker finds in a potential's metadata, or invents for
-    energies that it finds extreme, would move the zero between two fits.
+    start: what the file ``start.yaml`` holds. With both, it is where a ladder goes on. Energies in eV. The reference
+    energies are explicit: what pacemaker finds in a potential's metadata, or invents for energies that it finds
+    extreme, would move the zero between two fits.
     """
     fit: dict[str, Any] = {
         'loss': {

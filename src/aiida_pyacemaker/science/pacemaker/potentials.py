@@ -13,10 +13,15 @@ from ..ace import AcePotential
 _FIT_CYCLES = re.compile(r'^\s+_fit_cycles:.*\n', re.MULTILINE)
 
 
-def read_fitted(path: str | Path, n_functions: int | None = None) -> AcePotential:
-    """Read a potential that pacemaker wrote; ``ValueError`` for one that is cut off, or holds NaN.
+class NotFinite(ValueError):
+    """A potential has coefficients that are NaN or inf."""
 
-    A file cut off between two lines is a smaller potential: ``n_functions`` is how many it should have.
+
+def read_fitted(path: str | Path, n_functions: int | None = None) -> AcePotential:
+    """Read a potential that pacemaker wrote; ``ValueError`` for one that is cut off.
+
+    A file cut off between two lines is a smaller potential: ``n_functions`` is how many it should have. Raises
+    ``NotFinite``, a ``ValueError``, for coefficients that are NaN or inf.
     """
     try:
         potential = AcePotential.read(path)
@@ -26,7 +31,7 @@ def read_fitted(path: str | Path, n_functions: int | None = None) -> AcePotentia
         raise ValueError(f'{Path(path).name} has {sum(potential.n_functions)} functions, expected {n_functions}')
     radial = all(np.isfinite(bond.coefficients).all() for bond in potential.bonds.values())
     if not (radial and np.isfinite(potential.coefficients).all()):
-        raise ValueError(f'{Path(path).name} has coefficients that are NaN or inf')
+        raise NotFinite(f'{Path(path).name} has coefficients that are NaN or inf')
     return potential
 
 
