@@ -11,7 +11,8 @@ from ase.build import bulk
 
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
-from aiida_pyacemaker.workflows.explore import ExplorationWorkChain, must_roll_back, resume_step
+from aiida_pyacemaker.workflows.explore import ExplorationWorkChain
+from aiida_pyacemaker.workflows.lammps_base import must_roll_back, resume_step
 
 FIXTURES = Path(__file__).parents[1] / 'fixtures'
 
@@ -27,9 +28,11 @@ def inputs(lammps_code, serial_options):
     }
 
 
-def segments_of(node):
-    links = node.base.links.get_outgoing().all()
-    return {link.link_label: link.node for link in links if link.link_label.startswith('segment')}
+def runs_of(node):
+    """Return the runs of LAMMPS below an exploration by the label of their call."""
+    (md,) = (link.node for link in node.base.links.get_outgoing().all() if link.link_label == 'md')
+    links = md.base.links.get_outgoing().all()
+    return {link.link_label: link.node for link in links if link.link_label.startswith('iteration')}
 
 
 def test_an_unphysical_halt_resumes_before_the_excursion_and_says_that_it_teaches_nothing(inputs):
@@ -43,7 +46,7 @@ def test_an_unphysical_halt_resumes_before_the_excursion_and_says_that_it_teache
     }
     outputs, node = run_get_node(ExplorationWorkChain, **inputs)
     assert node.exit_status == 403, node.exit_message
-    child = segments_of(node)['segment_01']
+    child = runs_of(node)['iteration_01']
     assert outputs['outcome'].value == 'halted'
     assert outputs['summary']['rolled_back']
     assert outputs['summary']['resume_step'] == 0
@@ -69,10 +72,12 @@ def test_a_killed_segment_is_run_again_with_the_same_inputs(inputs, aiida_code_i
     )
     outputs, node = run_get_node(ExplorationWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
-    found = segments_of(node)
-    assert sorted(found) == ['segment_01', 'segment_01_try_2']
-    assert not found['segment_01'].is_finished_ok
-    assert found['segment_01'].inputs.seed.value == found['segment_01_try_2'].inputs.seed.value
+    found = runs_of(node)
+    assert sorted(found) == ['iteration_01', 'iteration_02']
+    assert not found['iteration_01'].is_finished_ok
+    assert found['iteration_01'].inputs.seed.value == found['iteration_02'].inputs.seed.value
+    assert found['iteration_02'].outputs.remote_folder.is_cleaned
+    assert not found['iteration_01'].outputs.remote_folder.is_cleaned
     assert outputs['outcome'].value == 'goal'
     assert outputs['summary']['last_step'] == 40
 
@@ -83,7 +88,7 @@ def test_a_wall_limit_adds_a_boundary_and_the_budget_ends_the_run(inputs):
     inputs['options'] = {**inputs['options'], 'max_wallclock_seconds': 4}
     outputs, node = run_get_node(ExplorationWorkChain, **inputs, max_segments=orm.Int(2))
     assert node.exit_status == 601, node.exit_message
-    first, second = (segments_of(node)[f'segment_{number:02d}'] for number in (1, 2))
+    first, second = (runs_of(node)[f'iteration_{number:02d}'] for number in (1, 2))
     assert second.inputs.restart.uuid == first.outputs.restart.uuid
     before, after = first.outputs.boundary, second.outputs.boundary
     for name in ('positions', 'velocities', 'step', 'cell'):
@@ -100,7 +105,7 @@ def test_what_lammps_refuses_is_not_tried_again(inputs):
     inputs['restart'] = orm.SinglefileData(io.BytesIO(b'no restart file'), filename='x').store()
     _, node = run_get_node(ExplorationWorkChain, **inputs)
     assert node.exit_status == 401
-    assert len(segments_of(node)) == 1
+    assert len(runs_of(node)) == 1
 
 
 def test_the_builder_comes_from_a_protocol(lammps_code):

@@ -19,10 +19,13 @@ def soft_limit(wall_seconds: float) -> float:
 
 
 def validate_inputs(inputs: Any, _: Any) -> str | None:
-    """Validate the whole namespace; ports that are not there (exposed elsewhere) are not judged."""
+    """Validate the whole namespace; ports that are not there (exposed elsewhere) are not judged.
+
+    Scheduler options are those of the CalcJob's metadata, or the `options` port of a WorkChain.
+    """
     if any(port not in inputs for port in ('potential', 'md', 'thresholds')):
         return None
-    options = inputs['metadata'].get('options', {}) if 'metadata' in inputs else {}
+    options = inputs.get('options') or inputs.get('metadata', {}).get('options', {})
     return validate_start(inputs) or validate_settings(inputs) or validate_potential(inputs) or _time(inputs, options)
 
 
