@@ -1,0 +1,1 @@
+"""The fast evaluation engine: eight neighbours, then eight centres, side by side in one vector."""
