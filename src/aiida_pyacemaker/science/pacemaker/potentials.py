@@ -35,14 +35,14 @@ def read_fitted(path: str | Path, n_functions: int | None = None) -> AcePotentia
     return potential
 
 
-def write_start(source: str | Path, target: str | Path) -> AcePotential:
+def write_start(source: str | Path, target: str | Path, n_functions: int | None = None) -> AcePotential:
     """Copy a potential for pacemaker to go on from; return it.
 
     The mark of finished fit cycles is left out: with it pacemaker does nothing and says that all is well.
     ``ValueError`` for a file that is not whole, and for an inner cut-off by density or ZBL: TensorPotential fits
     without those cores, which LAMMPS then adds (26 eV on one frame).
     """
-    potential = read_fitted(source)
+    potential = read_fitted(source, n_functions)
     strange = sorted({bond.inner_cutoff_type for bond in potential.bonds.values()} - {'distance'})
     if strange:
         raise ValueError(
