@@ -24,6 +24,11 @@ def reference(name):
     return AcePotential.read(FIXTURES / f'{name}.yaml'), basis, frames
 
 
+def reference_names():
+    """Return the names of all potentials with reference values, a `.yaml` and `.yace` of pyace each."""
+    return sorted(path.stem for path in FIXTURES.glob('*.yaml'))
+
+
 def read_yace(path):
     """Return the document of a .yace; its bonds are keyed by sequences, which PyYAML cannot hash."""
     return yaml.safe_load(re.sub(r'^  \[(\d+), (\d+)\]:', r'  \1-\2:', Path(path).read_text(), flags=re.MULTILINE))

@@ -91,12 +91,17 @@ def symmetrised(labels: tuple[tuple[int, ...], ...], ls: tuple[int, ...], lint: 
     ``labels`` are one tuple a factor; factors are interchangeable where labels and l agree. Of Re ΠA, m and -m
     are equal because A_{l,-m} = (-1)^m conj(A_{lm}) and Σm = 0.
     """
-    keys = [(*label, momentum) for label, momentum in zip(labels, ls, strict=True)]
     merged: Amplitudes = {}
     for ms, value in coupling(ls, lint):
-        canonical = max(_sorted_within(keys, ms), _sorted_within(keys, tuple(-m for m in ms)))
-        merged[canonical] = merged.get(canonical, 0.0) + value
+        key = canonical(labels, ls, ms)
+        merged[key] = merged.get(key, 0.0) + value
     return {ms: value for ms, value in sorted(merged.items()) if abs(value) > 1e-12}
+
+
+def canonical(labels: tuple[tuple[int, ...], ...], ls: tuple[int, ...], ms: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the m-tuple that stands for all with the same real product; see `symmetrised`."""
+    keys = [(*label, momentum) for label, momentum in zip(labels, ls, strict=True)]
+    return max(_sorted_within(keys, ms), _sorted_within(keys, tuple(-m for m in ms)))
 
 
 def _sorted_within(keys: list[tuple[int, ...]], ms: tuple[int, ...]) -> tuple[int, ...]:

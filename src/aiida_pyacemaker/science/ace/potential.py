@@ -180,20 +180,21 @@ class AcePotential:
 
     @classmethod
     def read(cls, path: str | Path) -> AcePotential:
-        """Read pacemaker's B-basis ``.yaml``; `ValueError` says what is not linear or not supported."""
-        from .pacemaker_yaml import read_yaml
+        """Read pacemaker's B-basis ``.yaml`` or LAMMPS's C-tilde ``.yace``; `ValueError` names what is wrong where."""
+        from .files.bbasis_reader import read_yaml
+        from .files.ctilde_reader import read_yace
 
-        return read_yaml(Path(path))
+        return read_yace(Path(path)) if Path(path).suffix == '.yace' else read_yaml(Path(path))
 
     def write_yaml(self, path: str | Path) -> None:
         """Write pacemaker's B-basis ``.yaml``."""
-        from .pacemaker_yaml import write_yaml
+        from .files.bbasis_writer import write_yaml
 
         write_yaml(self, Path(path))
 
     def write_yace(self, path: str | Path) -> None:
         """Write LAMMPS's C-tilde ``.yace``."""
-        from .ctilde import write_yace
+        from .files.ctilde_writer import write_yace
 
         write_yace(self, Path(path))
 
