@@ -109,9 +109,34 @@ def test_relabelled_source_can_be_forgotten(first, tmp_path, monkeypatch):
     labelled_frames(6, 2).save(tmp_path / 'new.npz')
     result = run(
         tmp_path, monkeypatch, datasets={'new': 'new.npz'}, blocks={'pool': str(folder / 'block_pool.npz')},
-        potential=str(folder), factors={'pool': 0.0},
+        potential=str(folder), factors={'pool': 0.0}, fit={**FIT, 'complete_active_set': True},
     )
     assert list(result['sources']) == ['new']
+    seen = result['active_set']['Al']
+    assert seen['n_functions'] == 30 and seen['n_active'] < 30  # 6 frames hold fewer atoms of an element
+
+
+def test_too_few_environments_are_an_error_unless_completion_is_asked_for(tmp_path, monkeypatch):
+    labelled_frames(6, 2).save(tmp_path / 'new.npz')
+    result = run(tmp_path, monkeypatch, datasets={'new': 'new.npz'})
+    assert result['failure'] == 'TOO_FEW_ENVIRONMENTS'
+    assert 'independent environments of Al with weight > 0 among the training atoms, expected 30' in result['message']
+    assert not (tmp_path / 'potential.asi').exists()
+
+
+def test_trained_atoms_above_the_call_threshold_are_reported(first, tmp_path, monkeypatch):
+    """Every atom is above a threshold of 1e-6; none of those trained on is above the default."""
+    folder, result = first
+    report = result['sources']['pool']['trained_atoms_above_call']
+    assert report == {'threshold': 5.0, 'n_atoms': 0, 'n_trained_atoms': 96, 'worst': []}
+    (tmp_path / 'pool.npz').write_bytes((folder / 'pool.npz').read_bytes())
+    result = run(tmp_path, monkeypatch, datasets={'pool': 'pool.npz'}, threshold_call_dft=1e-6)
+    report = result['sources']['pool']['trained_atoms_above_call']
+    assert report['n_atoms'] == report['n_trained_atoms'] == 96
+    grades = [row['gamma'] for row in report['worst']]
+    assert len(grades) == 10 and grades == sorted(grades, reverse=True)
+    lines = [json.loads(line) for line in (tmp_path / 'progress.jsonl').read_text().splitlines()]
+    assert [line['n_above_call'] for line in lines if line['stage'] == 'grades of pool'] == [96]
 
 
 @pytest.mark.parametrize(

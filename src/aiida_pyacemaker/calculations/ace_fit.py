@@ -18,7 +18,8 @@ class AceFitCalculation(TaskCalculation):
     """Fits a linear ACE with a pair baseline; each source of data leaves a block that later fits build on."""
 
     TASK = 'ace_fit'
-    SETTINGS = {'elements': None, 'fit': FitConfig, 'baseline': None, 'factors': None, 'own_zero': None}
+    SETTINGS = {'elements': None, 'fit': FitConfig, 'baseline': None, 'factors': None, 'own_zero': None,
+                'threshold_call_dft': None}
     OUTPUT_FILES = ('potential.*', 'baseline.*', 'canary.json', 'block_*.npz')
 
     @classmethod

@@ -13,10 +13,10 @@ from ..science.ace import AcePotential, build_potential
 from ..science.ace.active_set import TooFewEnvironments
 from ..science.ace.blocks import FitBlock, make_fit_block
 from ..science.ace.fit import FitResult, fit_reference_energies, solve_blocks
-from ..science.ace.quality import grade_quantiles, nearest_distances, prediction_errors, short_range_report
+from ..science.ace.quality import nearest_distances, prediction_errors, short_range_report, trained_grades
 from ..science.ace.weights import RowWeights, labelled_kinds
 from ..science.baseline import PairBaseline, dimer_curves, fit_baseline
-from ..science.config import FitConfig
+from ..science.config import ActiveLearningThresholds, FitConfig
 from ..science.frames import Frames
 from ..science.student import Student, choose_canary, read_canary, write_canary
 from .base import Progress, Task, TaskFailure
@@ -30,7 +30,8 @@ class AceFitTask(Task):
     folder of that fit, whose basis, baseline and reference energies stay frozen; factors: name -> weight of a source
     (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); own_zero: sources whose energies count up to a
     constant an element, as another teacher's or theory's do; dimers: labelled two-atom frames for the baseline;
-    held_out: labelled frames that are only tested; seed is recorded (nothing here is random).
+    held_out: labelled frames that are only tested; threshold_call_dft: γ above
+    which trained atoms are reported; seed is recorded (nothing here is random).
     """
 
     elements: tuple[str, ...] = Field(min_length=1)
@@ -43,6 +44,7 @@ class AceFitTask(Task):
     own_zero: tuple[str, ...] = ()
     dimers: str | None = None
     held_out: str | None = None
+    threshold_call_dft: float = Field(ActiveLearningThresholds().threshold_call_dft, gt=0)
     seed: int = 0
 
     def run(self, progress: Progress) -> dict[str, Any]:
@@ -68,7 +70,7 @@ class AceFitTask(Task):
         metrics = self._metrics(fitted, baseline, sources, progress)
         if held_out is not None:
             errors = prediction_errors(held_out, fitted.potential, baseline)
-            grades = grade_quantiles(held_out, fitted.potential, fitted.active_set)
+            grades = trained_grades(held_out, fitted.potential, fitted.active_set).quantiles()
             metrics['held_out'] = {**errors, 'n_frames': len(held_out), 'gamma_quantiles': grades}
             progress.report('held out', 1, 1, **errors)
         return metrics
@@ -154,6 +156,8 @@ class AceFitTask(Task):
             ridge_floor=self.fit.ridge_floor,
             own_zero=None if self.potential is None else self.own_zero,
         )
+        if not self.fit.complete_active_set:
+            fitted.active_set.check_complete()
         progress.report('solve', 1, 1, ridge=fitted.ridge, sources=fitted.metrics['sources'])
         return fitted
 
@@ -176,13 +180,15 @@ class AceFitTask(Task):
             'reference_energies': fitted.potential.reference_energies,
             'baseline': {key: {'form': term.form, 'note': term.note} for key, term in baseline.pairs.items()},
             'short_range': short_range_report(fitted.potential, baseline),
+            'active_set': {element: seen._asdict() for element, seen in fitted.active_set.coverage.items()},
             'seed': self.seed,
         }
         for name, frames in sources.items():
             if name in metrics['sources']:
-                grades = grade_quantiles(frames, fitted.potential, fitted.active_set)
-                metrics['sources'][name]['gamma_quantiles'] = grades
-                progress.report(f'grades of {name}', 1, 1, **grades)
+                grades = trained_grades(frames, fitted.potential, fitted.active_set)
+                above = grades.above(self.threshold_call_dft)
+                metrics['sources'][name] |= {'gamma_quantiles': grades.quantiles(), 'trained_atoms_above_call': above}
+                progress.report(f'grades of {name}', 1, 1, **grades.quantiles(), n_above_call=above['n_atoms'])
         return metrics
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -20,6 +21,7 @@ from .weights import atoms_too_close, labelled_kinds
 
 Array = NDArray[np.float64]
 
+WORST_SHOWN = 10
 QUANTILES = {'median': 0.5, 'q90': 0.9, 'q99': 0.99, 'max': 1.0}
 SHORTEST = 0.5  # Å, from where the sum must be repulsive ...
 REPULSIVE_FRACTION = 0.7  # ... up to this fraction of the sum of covalent radii
@@ -52,21 +54,58 @@ def _root_mean_square(values: Array) -> float | None:
     return float(np.sqrt(np.mean(values**2))) if len(values) else None
 
 
-def grade_quantiles(frames: Frames, potential: AcePotential, active_set: ActiveSet) -> dict[str, float | None]:
-    """Return quantiles of γ over the atoms that give rows, None where not finite."""
-    grades = [np.zeros(0)]
+@dataclass(frozen=True, kw_only=True)
+class TrainedGrades:
+    """Grades of the atoms that gave rows: gamma: (n,); frame, atom: (n,) where they are."""
+
+    gamma: Array
+    frame: NDArray[np.int64]
+    atom: NDArray[np.int64]
+
+    def quantiles(self) -> dict[str, float | None]:
+        """Return quantiles of γ, None where not finite; empty without atoms."""
+        if not len(self.gamma):
+            return {}
+        values = {name: float(np.quantile(self.gamma, level, method='higher')) for name, level in QUANTILES.items()}
+        return {name: value if np.isfinite(value) else None for name, value in values.items()}
+
+    def above(self, threshold: float) -> dict[str, Any]:
+        """Return how many atoms are not at or below ``threshold``, and the ten worst (γ None where not finite)."""
+        over = np.flatnonzero(~(self.gamma <= threshold))
+        worst = over[np.argsort(-self.gamma[over], kind='stable')][:WORST_SHOWN]
+        rows = [(int(self.frame[row]), int(self.atom[row]), float(self.gamma[row])) for row in worst]
+        return {
+            'threshold': threshold,
+            'n_atoms': len(over),
+            'n_trained_atoms': len(self.gamma),
+            'worst': [
+                {'frame': frame, 'atom': atom, 'gamma': gamma if np.isfinite(gamma) else None}
+                for frame, atom, gamma in rows
+            ],
+        }
+
+
+def trained_grades(frames: Frames, potential: AcePotential, active_set: ActiveSet) -> TrainedGrades:
+    """Return γ of every atom of ``frames`` that gives rows: of a labelled frame, with weight > 0, not too close.
+
+    After an update none of them should be above the threshold at which DFT is called: it would be called again.
+    """
+    gamma, places = [np.zeros(0)], [np.zeros((0, 2), dtype=np.int64)]
     for index in range(len(frames)):
         if labelled_kinds(frames, index):
             atoms = frames.atoms(index)
-            gamma = evaluate(potential, atoms, active_set=active_set).gamma
-            assert gamma is not None
-            learnt = (frames.force_weight[frames.span(index)] > 0) & ~atoms_too_close(atoms, potential)
-            grades.append(gamma[learnt])
-    pooled = np.concatenate(grades)
-    if not len(pooled):
-        return {}
-    values = {name: float(np.quantile(pooled, level, method='higher')) for name, level in QUANTILES.items()}
-    return {name: value if np.isfinite(value) else None for name, value in values.items()}
+            found = evaluate(potential, atoms, active_set=active_set).gamma
+            assert found is not None
+            learnt = np.flatnonzero((frames.force_weight[frames.span(index)] > 0) & ~atoms_too_close(atoms, potential))
+            gamma.append(found[learnt])
+            places.append(np.column_stack([np.full_like(learnt, index), learnt]))
+    frame, atom = np.concatenate(places).T
+    return TrainedGrades(gamma=np.concatenate(gamma), frame=frame, atom=atom)
+
+
+def grade_quantiles(frames: Frames, potential: AcePotential, active_set: ActiveSet) -> dict[str, float | None]:
+    """Return the quantiles of :func:`trained_grades`."""
+    return trained_grades(frames, potential, active_set).quantiles()
 
 
 def nearest_distances(frames: Frames) -> Array:

@@ -12,7 +12,8 @@ class FitConfig(Settings):
     """The student: its basis, weights of energy/forces/stress rows, ridge.
 
     ``cutoff`` (Å) and ``number_of_functions_per_element`` are short for, and win over, ``basis.bonds.*.rcut`` and
-    ``basis.functions.number_of_functions_per_element``.
+    ``basis.functions.number_of_functions_per_element``. ``complete_active_set``: fewer independent environments than
+    functions are no error; what was never seen gets huge grades.
     """
 
     basis: BasisConfig = BasisConfig()
@@ -24,6 +25,7 @@ class FitConfig(Settings):
     weight_dft: Positive = 10.0
     ridge: Positive | None = None
     ridge_floor: Positive = 1e-10
+    complete_active_set: bool = False
     old_teacher_policy: Literal['forget', 'down-weight'] = 'down-weight'
     old_teacher_factor: Positive = 0.1
 
