@@ -45,7 +45,7 @@ def own_exit_codes(process):
 
 def test_groups_are_complete():
     assert {group for group, _ in ENTRY_POINTS} == {
-        'aiida.data', 'aiida.calculations', 'aiida.parsers', 'aiida.workflows'
+        'aiida.data', 'aiida.calculations', 'aiida.calculations.monitors', 'aiida.parsers', 'aiida.workflows'
     }
     assert all(name.startswith('pyacemaker.') for _, name in ENTRY_POINTS)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from aiida import orm
 from aiida.engine import WorkChain
 
-from aiida_pyacemaker.workflows.label_dft import DftLabelWorkChain
+from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
 from aiida_pyacemaker.workflows.submission import SubmitOnce
 
 
@@ -32,4 +32,4 @@ class KillingWorkChain(SubmitOnce, WorkChain):
         return self.to_context(child=child)
 
     def results(self):
-        self.out('dataset', self.ctx.child.outputs.dataset)
+        self.out('dataset', self.ctx.child.outputs.labels.part_000)

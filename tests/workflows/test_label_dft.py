@@ -13,9 +13,12 @@ from ase.build import bulk, molecule
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.science.config import DftConfig
 from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
-from aiida_pyacemaker.workflows.label_dft import DftLabelWorkChain, deal_lanes
-from aiida_pyacemaker.workflows.label_dft_lane import PW_LABEL_TYPE, count_allowed_runs, count_scf_runs
-from aiida_pyacemaker.workflows.scf_inputs import find_cutoffs, is_norm_conserving, scf_parameters
+from aiida_pyacemaker.science.dft import deal_lanes
+from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
+from aiida_pyacemaker.workflows.dft.ladder import MAX_RUNS
+from aiida_pyacemaker.workflows.dft.reuse import PW_LABEL_TYPE
+from aiida_pyacemaker.workflows.dft.scf_inputs import find_cutoffs, is_norm_conserving, scf_parameters
+from aiida_pyacemaker.workflows.dft.spending import count_allowed_runs, count_scf_runs, list_frames
 
 PSEUDO_FOLDER = Path('/usr/share/espresso/pseudo')
 CHEAP = {'dft': {'ecutwfc': 8.0, 'ecutrho': 32.0, 'kpoints_distance': 1.2, 'conv_thr_per_atom': 1e-9}}
@@ -72,7 +75,7 @@ def test_labels_are_derivatives_in_the_order_of_the_input_and_the_budget_stops(m
     structures = [silane(), first, second, silane(0.6), dimer_cell(0.3)]
     outputs, node = run_get_node(make_builder(structures, max_calls=orm.Int(4)))
     assert node.exit_status == 601 and '1 frames not run' in node.exit_message
-    frames, report = outputs['dataset'].get_frames(), outputs['report'].get_dict()
+    frames, report = outputs['labels']['part_000'].get_frames(), outputs['report'].get_dict()
     assert [len(atoms) for atoms in frames.iter_atoms()] == [5, 2, 2]
     assert np.allclose(frames.positions[5:7], first.positions)
     everything = HAS_ENERGY | HAS_FORCES | HAS_STRESS
@@ -86,8 +89,8 @@ def test_labels_are_derivatives_in_the_order_of_the_input_and_the_budget_stops(m
     assert frames.energy[2] - frames.energy[1] == pytest.approx(expected, rel=0.01)
     assert (report['n_scf'], report['labelled'], report['not_run']) == (4, [0, 1, 2], [4])
     assert report['failed'][0]['row'] == 3 and 'largest force' in report['failed'][0]['reason']
-    assert np.allclose(outputs['failed'].get_frames().positions, silane(0.6).positions)
-    check_theory_and_links(outputs['dataset'], node)
+    assert np.allclose(outputs['quarantine'].get_frames().positions, silane(0.6).positions)
+    check_theory_and_links(outputs['labels']['part_000'], node)
 
 
 def check_theory_and_links(dataset, node):
@@ -101,8 +104,9 @@ def check_theory_and_links(dataset, node):
         assert calculation.inputs.structure.creator.inputs.dataset.uuid == node.inputs.dataset.uuid
     labels = {link.link_label for link in node.base.links.get_outgoing().all()}
     assert {'lane_1', 'lane_2'} <= labels
-    lane = next(link.node for link in node.base.links.get_outgoing().all() if link.link_label == 'lane_1')
-    assert 'frame_0000' in {link.link_label for link in lane.base.links.get_outgoing().all()}
+    lanes = [link.node for link in node.base.links.get_outgoing().all() if link.link_label.startswith('lane_')]
+    frames = [link.link_label for lane in lanes for link in lane.base.links.get_outgoing().all()]
+    assert sorted(name for name in frames if name.startswith('frame_')) == [f'frame_000{row}' for row in range(4)]
 
 
 def test_an_element_without_pseudopotential_is_refused_before_anything_runs(make_builder):
@@ -146,16 +150,22 @@ def start_frame(parent, n_runs, allowed, *, ended):
 
 def test_lanes_side_by_side_never_spend_more_than_the_budget(aiida_profile):
     """Of six runs for four frames two are spare: who may climb holds them until it has ended."""
-    parent = orm.WorkChainNode().store()
-    assert count_allowed_runs(parent, 4, 6) == 3
-    start_frame(parent, 1, 3, ended=False)
-    assert count_allowed_runs(parent, 4, 6) == 1
-    start_frame(parent, 2, 2, ended=True)
-    assert (count_allowed_runs(parent, 4, 6), count_allowed_runs(parent, 4, 7)) == (1, 1)
-    assert count_allowed_runs(parent, 4, 9) == 3
-    start_frame(parent, 0, 8, ended=True)
-    assert count_scf_runs(parent) == 3
-    assert count_allowed_runs(orm.WorkChainNode().store(), 2, 100) == 8
+    root, lane = orm.WorkChainNode().store(), orm.WorkChainNode()
+    lane.base.links.add_incoming(root, LinkType.CALL_WORK, 'lane_1')
+    lane.store()
+
+    def allowed(max_calls):
+        return count_allowed_runs(list_frames(root), 4, max_calls)
+
+    assert allowed(6) == 3
+    start_frame(lane, 1, 3, ended=False)
+    assert allowed(6) == 1
+    start_frame(lane, 2, 2, ended=True)
+    assert (allowed(6), allowed(7)) == (1, 1)
+    assert allowed(9) == 3
+    start_frame(lane, 0, 8, ended=True)
+    assert count_scf_runs(list_frames(root)) == 3
+    assert count_allowed_runs([], 2, 100) == MAX_RUNS
 
 
 def test_cutoffs_come_from_the_settings_else_from_the_family(pseudos):

@@ -10,7 +10,8 @@ from aiida.plugins import CalculationFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 from ase.build import bulk
 
-from aiida_pyacemaker.workflows.pw_label import LADDER, PwLabelWorkChain, apply_rung
+from aiida_pyacemaker.workflows.dft.ladder import LADDER, apply_rung
+from aiida_pyacemaker.workflows.dft.pw_label import PwLabelWorkChain
 
 PwCalculation = CalculationFactory('quantumespresso.pw')
 

@@ -13,11 +13,12 @@ from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science.config import CutoutConfig
+from .dft.label_dft import DftLabelWorkChain
 from .input_checks import check_elements
-from .label_dft import DftLabelWorkChain
-from .labels import call_once, report_cutouts, transfer_core_forces
+from .labels import join_datasets, report_cutouts, transfer_core_forces
 from .ports import TaskSteps, add_shared_ports
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
+from .submission import call_once
 
 
 class CutoutWorkChain(TaskSteps, WorkChain):
@@ -56,7 +57,7 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         spec.output(
             'training_dataset', valid_type=AtomicDatasetData, help='Untouched surroundings with DFT core forces.'
         )
-        spec.output('failed', valid_type=AtomicDatasetData, required=False, help='Clusters whose SCF failed.')
+        spec.output('quarantine', valid_type=AtomicDatasetData, required=False, help='Clusters that have no label.')
         spec.output('report', valid_type=orm.Dict, help='Epicentres, acceptance, rejections, SCF runs, failures.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_CUTOUT', message='Nothing was cut out: {message}.')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_DFT', message='No cluster was labelled: {message}.')
@@ -127,17 +128,20 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         dft = self.ctx.dft.outputs
         if 'report' in dft:
             self.out('report', call_once(self, 'report', report_cutouts, self.ctx.cutout.outputs.report, dft.report))
-        if 'failed' in dft:
-            self.out('failed', dft.failed)
-        if 'dataset' not in dft:
+        if 'quarantine' in dft:
+            self.out('quarantine', dft.quarantine)
+        if 'labels' not in dft:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_DFT.format(message='; '.join(self.failed('dft')))
         return None
 
     def results(self) -> Any:
         """Hand the core forces over and attach the labels."""
         dft = self.ctx.dft.outputs
-        nodes = (self.ctx.cutout.outputs.training_geometry, dft.dataset, dft.report)
-        self.out('label_dataset', dft.dataset)
+        parts = dict(dft.labels)
+        one = len(parts) == 1
+        labels = next(iter(parts.values())) if one else call_once(self, 'join_labels', join_datasets, **parts)
+        nodes = (self.ctx.cutout.outputs.training_geometry, labels, dft.report)
+        self.out('label_dataset', labels)
         self.out('training_dataset', call_once(self, 'transfer_core_forces', transfer_core_forces, *nodes))
         if self.ctx.dft.exit_status == DftLabelWorkChain.exit_codes.BUDGET_SPENT.status:
             return self.exit_codes.BUDGET_SPENT.format(message=self.ctx.dft.exit_message)

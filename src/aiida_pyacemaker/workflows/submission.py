@@ -31,6 +31,22 @@ class SubmitOnce:
         return submitted
 
 
+def call_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data, **named: orm.Data) -> Any:
+    """Return what ``work_chain`` got from ``function`` under ``link_label``, calling it when it has not yet."""
+    called = find_called(work_chain.node, link_label)
+    if called is not None and called.is_finished_ok:
+        return called.outputs.result
+    return function(*nodes, **named, metadata={'call_link_label': link_label})
+
+
+def call_outputs_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data) -> Any:
+    """Return all outputs by name that ``work_chain`` got from ``function`` under ``link_label``, once."""
+    called = find_called(work_chain.node, link_label)
+    if called is not None and called.is_finished_ok:
+        return {name: called.outputs[name] for name in called.outputs}
+    return function(*nodes, metadata={'call_link_label': link_label})
+
+
 def find_called(node: orm.ProcessNode, link_label: str) -> orm.ProcessNode | None:
     """Return the process that ``node`` called under ``link_label``, or ``None``."""
     links = node.base.links.get_outgoing(

@@ -1,0 +1,134 @@
+"""One lane of SCF runs: its frames one after the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ToContext, WorkChain, while_
+
+from ...calculations.scf_monitor import ENTRY_POINT
+from ...science.config import DftConfig
+from ..submission import SubmitOnce, call_outputs_once, find_called
+from .cleaning import clean_frame
+from .collect import frame_structures
+from .ports import add_scf_ports
+from .pw_label import PwLabelWorkChain
+from .scf_inputs import ScfRequest, find_cutoffs, make_request, pw_options
+from .spending import Budget, count_allowed_runs, list_frames
+
+BATCH = 100  # structures made by one process
+POLLS = 20  # looks of the monitor within the time after which it gives a run up
+
+
+def frame_label(row: int) -> str:
+    """Return the link label of the SCF of frame ``row``."""
+    return f'frame_{row:04d}'
+
+
+class DftLaneWorkChain(SubmitOnce, WorkChain):
+    """Run the SCFs of some frames one by one, while the budget that the sibling lanes share is not spent."""
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """Declare ports, outline and exit codes."""
+        super().define(spec)
+        add_scf_ports(spec)
+        spec.input('rows', valid_type=orm.List, help='Rows of the dataset, in the order in which they are run.')
+        spec.input(
+            'n_sharing', valid_type=orm.Int, required=False, help='Frames of all lanes that share the budget of runs.'
+        )
+        spec.outline(cls.setup, while_(cls.should_run_frame)(cls.run_frame, cls.inspect_frame))
+
+    def setup(self) -> Any:
+        """Find the cut-offs."""
+        self.ctx.position = 0
+        self.ctx.shared = {}
+        self.ctx.cutoffs = find_cutoffs(self._dft(), self.inputs.pw.pseudos)
+        return None if self.ctx.cutoffs else self.exit_codes.ERROR_NO_CUTOFFS
+
+    def should_run_frame(self) -> bool:
+        """Say whether a frame is left and can be paid for."""
+        rows = self.inputs.rows.get_list()
+        if self.ctx.position >= len(rows):
+            return False
+        row = rows[self.ctx.position]
+        if find_called(self.node, frame_label(row)) is not None:
+            return True
+        spent = Budget.from_inputs(self.inputs).why_not(self._root(), self._request(row).work)
+        if spent:
+            self.report(f'{spent}, {rows[self.ctx.position :]} not run')
+        return spent is None
+
+    def run_frame(self) -> Any:
+        """Submit the SCF of the next frame, or adopt it."""
+        row = self.inputs.rows.get_list()[self.ctx.position]
+        label = frame_label(row)
+        called = find_called(self.node, label)
+        inputs = {} if called else self._frame_inputs(row)
+        return ToContext(child=self.submit_once(label, PwLabelWorkChain, inputs))
+
+    def inspect_frame(self) -> None:
+        """Note a failure and go on: what failed is collected by the parent. Nobody needs the densities any more."""
+        row = self.inputs.rows.get_list()[self.ctx.position]
+        child = self.ctx.child
+        if not child.is_finished_ok:
+            self.report(f'frame {row} failed: {child.exit_message or child.process_state}')
+        clean_frame(child, self._dft().clean_workdir)
+        self.ctx.position += 1
+
+    def _frame_inputs(self, row: int) -> dict[str, Any]:
+        request = self._request(row)
+        pw: dict[str, Any] = {
+            'code': self.inputs.pw.code,
+            'structure': self._structure(row),
+            'pseudos': request.pseudos,
+            'parameters': self._share(orm.Dict, request.parameters),
+            'metadata': {'options': pw_options(self.inputs.options)},
+            'monitors': {'scf_stuck': self._share(orm.Dict, self._monitor())},
+        }
+        if not request.atoms.pbc.any():
+            pw['settings'] = self._share(orm.Dict, {'GAMMA_ONLY': True})
+        inputs: dict[str, Any] = {'pw': pw, 'kpoints': self._share(orm.KpointsData, list(request.mesh))}
+        if 'max_calls' in self.inputs:
+            n_sharing = self.inputs.get('n_sharing', orm.Int(len(self.inputs.rows.get_list()))).value
+            budget = (n_sharing, self.inputs.max_calls.value)
+            inputs['max_iterations'] = orm.Int(count_allowed_runs(list_frames(self._root()), *budget))
+        return inputs
+
+    def _structure(self, row: int) -> orm.StructureData:
+        """Return the structure of a frame, made together with those that follow in this lane."""
+        number = self.ctx.position // BATCH
+        rows = orm.List(self.inputs.rows.get_list()[number * BATCH : (number + 1) * BATCH])
+        nodes = (self.inputs.dataset, rows, orm.Float(self._dft().vacuum))
+        return call_outputs_once(self, f'structures_{number:03d}', frame_structures, *nodes)[f'row_{row}']
+
+    def _share(self, kind: Any, content: Any) -> orm.Data:
+        """Return a node of ``content`` that the frames of this lane have in common: a run makes no node twice."""
+        name = f'{kind.__name__} {json.dumps(content, sort_keys=True)}'
+        if name not in self.ctx.shared:
+            node = kind() if kind is orm.KpointsData else kind(content)
+            if kind is orm.KpointsData:
+                node.set_kpoints_mesh(content)
+            self.ctx.shared = {**self.ctx.shared, name: node.store().pk}
+        return orm.load_node(self.ctx.shared[name])
+
+    def _monitor(self) -> dict[str, Any]:
+        stuck_after_s = self._dft().stuck_after_s
+        interval = max(1, round(stuck_after_s / POLLS))
+        return {
+            'entry_point': ENTRY_POINT,
+            'minimum_poll_interval': interval,
+            'kwargs': {'stuck_after_s': stuck_after_s},
+        }
+
+    def _request(self, row: int) -> ScfRequest:
+        overrides = self.inputs.pw.parameters.get_dict() if 'parameters' in self.inputs.pw else None
+        return make_request(self.inputs.dataset[row], self._dft(), self.ctx.cutoffs, self.inputs.pw.pseudos, overrides)
+
+    def _root(self) -> orm.WorkChainNode:
+        return self.node.caller or self.node
+
+    def _dft(self) -> DftConfig:
+        return DftConfig.model_validate(self.inputs.dft.get_dict())
