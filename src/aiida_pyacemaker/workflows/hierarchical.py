@@ -12,15 +12,15 @@ from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from .cutout import CutoutWorkChain
+from .dft.ports import add_pw_ports
 from .distillation import DistillationWorkChain
 from .explore import ExplorationWorkChain
 from .finetune import FinetuneWorkChain
 from .hierarchical_inputs import SETTINGS, validate_inputs
 from .hierarchical_phases import PhaseInputs
 from .hierarchical_summary import summarise_loop
-from .label_dft_lane import add_pw_ports
-from .labels import call_once
 from .ports import add_shared_ports
+from .submission import call_once
 from .validation import ValidationWorkChain
 
 

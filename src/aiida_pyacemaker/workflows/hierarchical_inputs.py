@@ -10,9 +10,10 @@ from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science import config
 from ..science.md.checks import check_intervals
+from .dft.ports import validate_pseudos
+from .dft.scf_inputs import find_cutoffs
 from .input_checks import check_elements, check_overlap
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
-from .scf_inputs import find_cutoffs
 from .settings_models import SETTINGS_MODELS
 
 SETTINGS = {port: model for port, model in SETTINGS_MODELS.items() if port != 'thresholds'}
@@ -45,9 +46,7 @@ def _check_chemistry(inputs: dict[str, Any]) -> str | None:
     known = inputs['teacher'].base.attributes.get('elements')
     message = check_elements([*elements, *caps], known, port='teacher', remedy='give a model that was trained on it')
     pseudos = inputs['pw'].get('pseudos', {})
-    message = message or check_elements(
-        [*elements, *caps], pseudos, port='pw.pseudos', remedy='add the UPF of that element to the family'
-    )
+    message = message or validate_pseudos(pseudos, [*elements, *caps], port='pw.pseudos')
     for port in ('prototypes', 'md_structure', 'held_out_structure'):
         if port in inputs and not message:
             present = inputs[port].base.attributes.get('elements')
