@@ -173,7 +173,7 @@ def test_function_table_matches_functions():
 def test_digest_is_of_the_frozen_basis():
     potential = binary_potential()
     changed = potential.with_coefficients(2 * potential.coefficients).with_reference_energies({'Al': 1.0})
-    assert changed.digest == potential.digest and changed.plan is potential.plan
+    assert changed.digest == potential.digest
     assert changed.reference_energies == {'Al': 1.0, 'Ni': 0.0}
     other = build_potential(['Al', 'Ni'], FitConfig(cutoff=4.3))
     assert other.digest != potential.digest

@@ -1,4 +1,4 @@
-"""Energies, forces, stress and projections of a linear ACE potential."""
+"""Energies, forces, stress, projections and γ of an ACE potential: of neighbour lists and of structures."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from ase.geometry import complete_cell
-from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
-from .ace_kernels import evaluate_centres
+from ..neighbours import Pairs, pairs_of
+from .engine.compiled import compiled
+from .engine.run import NeighbourList, Sums, evaluate_list
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from .plan import ElementPlan, Plan
     from .potential import AcePotential
 
 Array = NDArray[np.float64]
@@ -63,55 +62,34 @@ class Evaluation:
     gamma: Array | None
 
 
-def _scratch(plan: Plan, first_index: Index) -> tuple[Any, ...]:
-    """Allocate the work arrays for the largest neighbourhood, in the order the kernels unpack."""
-    largest = int(np.diff(first_index).max(initial=0)) + 1
-    width = (largest + 7) // 8 * 8
-    n_elements = len(plan.elements)
-    n_radial = plan.tables.shape[3]
-    n_values = max(len(e.slots) + len(e.nodes) for e in plan.elements)
-    return (
-        np.zeros(width, dtype=np.int64),
-        np.zeros(n_elements + 1, dtype=np.int64),
-        np.zeros((3, width)),
-        np.zeros(width),
-        np.zeros((n_radial, width)),
-        np.zeros((n_radial, width)),
-        np.zeros(((plan.l_max + 1) * (plan.l_max + 2), width)),
-        np.zeros((2, plan.l_max + 2, width)),
-        np.zeros((2, (plan.l_max + 1) ** 2, width)),
-        np.zeros((2, n_values)),
-        np.zeros((2, n_values)),
-        np.zeros((4, width)),
-        np.zeros((4, width)),
-    )
-
-
-def _arguments(plan: Plan) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return the basis and layout tuples of the kernels."""
-    basis = (plan.tables, plan.cutoffs, plan.bin_width, len(plan.elements))
-    return basis, (plan.n_base, plan.n_max, plan.l_max, plan.ylm_factors)
-
-
-def _element_arguments(element: ElementPlan) -> tuple[Any, ...]:
-    """Return the element tuple of the kernels."""
-    products = (element.slots, element.conjugate, element.nodes, element.terms)
-    return (*products, element.first, element.term_of, element.weights, element.rank_one)
-
-
-def _checked_neighbours(species_index: Any, first_index: Any, neighbour_index: Any, vectors: Any) -> tuple[Any, ...]:
-    """Return the neighbour arrays in the kernels' types; `ValueError` where they do not fit together."""
+def checked_list(species_index: Any, first_index: Any, neighbour_index: Any, vectors: Any) -> NeighbourList:
+    """Return the list in the kernels' types; `ValueError` where its arrays do not fit: kernels check nothing."""
     first = np.ascontiguousarray(first_index, dtype=np.int64)
     neighbour = np.ascontiguousarray(neighbour_index, dtype=np.int64)
     pairs = np.ascontiguousarray(vectors, dtype=float)
     species = np.ascontiguousarray(species_index, dtype=np.int64)
-    if pairs.shape != (len(neighbour), 3) or first[-1] > len(neighbour) or len(first) > len(species) + 1:
+    fits = pairs.shape == (len(neighbour), 3) and 0 < len(first) <= len(species) + 1 and first[0] >= 0
+    if not fits or first[-1] > len(neighbour) or np.any(first[1:] < first[:-1]):
         raise ValueError(
-            f'neighbour list has first_index {first.shape} ending in {first[-1]}, neighbour_index {neighbour.shape}, '
+            f'neighbour list has first_index {first.shape} ending in {first[-1:]}, neighbour_index {neighbour.shape}, '
             f'vectors {pairs.shape} for {len(species)} atoms, expected (n_centres + 1,), (p,), (p, 3) and n_centres '
             'not above the atoms: pass compressed rows.'
         )
-    return first, neighbour, pairs, species
+    if len(neighbour) and not 0 <= neighbour.min() <= neighbour.max() < len(species):
+        raise ValueError(
+            f'neighbour_index is from {neighbour.min()} to {neighbour.max()}, expected rows of {len(species)} atoms.'
+        )
+    return NeighbourList(species, first, neighbour, pairs)
+
+
+def _sums(potential: AcePotential, given: NeighbourList, *, with_projections: bool) -> Sums:
+    """Evaluate a list; energies get their reference."""
+    count = len(potential.elements)
+    if len(given.species) and not 0 <= given.species.min() <= given.species.max() < count:
+        raise ValueError(f'species_index is outside 0 to {count - 1}, the elements of the potential.')
+    found = evaluate_list(compiled(potential), given, with_projections=with_projections)
+    reference = np.array([potential.reference_energies[element] for element in potential.elements])
+    return found._replace(energies=found.energies + reference[given.species[: len(found.energies)]])
 
 
 def evaluate_neighbours(
@@ -128,69 +106,23 @@ def evaluate_neighbours(
 
     species_index: (n_atoms,) element of every atom, centres first, ghosts after; first_index: (n_centres + 1,) rows
     of the list; neighbour_index: (p,) atom of each entry; vectors: (p, 3) Å from centre to neighbour. Entries beyond
-    a bond's cut-off are skipped, so a list with skin is fine. Same input, same bits.
+    a bond's cut-off are skipped, so a list with skin is fine. Same input, same bits, on any number of threads
+    (``OMP_NUM_THREADS``).
     """
-    plan = potential.plan
-    neighbours = _checked_neighbours(species_index, first_index, neighbour_index, vectors)
-    first, species = neighbours[0], neighbours[3]
-    n_centres = len(first) - 1
-    largest = max(potential.n_functions)
-    energies, forces, virial = np.zeros(n_centres), np.zeros((len(species), 3)), np.zeros((3, 3))
-    projections = np.zeros((n_centres if with_projections else 0, largest))
-    scratch = _scratch(plan, first)
-    basis, layout = _arguments(plan)
-    reference = np.array([potential.reference_energies[element] for element in potential.elements])
-    for index, element in enumerate(plan.elements):
-        centres = np.flatnonzero(species[:n_centres] == index)
-        evaluate_centres(
-            centres,
-            neighbours,
-            basis,
-            _element_arguments(element),
-            potential.term_coefficients[index],
-            layout,
-            scratch,
-            (energies, forces, virial, projections),
-        )
+    given = checked_list(species_index, first_index, neighbour_index, vectors)
+    found = _sums(potential, given, with_projections=with_projections)
     return NeighbourEvaluation(
-        energies=energies + reference[species[:n_centres]],
-        forces=forces,
-        virial=_voigt(virial),
-        projections=projections if with_projections else None,
+        energies=found.energies,
+        forces=found.forces,
+        virial=found.virials.sum(axis=0),
+        projections=found.projections,
     )
 
 
-def neighbours_of(atoms: Atoms, cutoff: float) -> tuple[Any, Any, Any]:
+def neighbours_of(atoms: Atoms, cutoff: float) -> tuple[Index, Index, Array]:
     """Return first_index (n + 1,), neighbour_index (p,) and vectors (p, 3) Å of all pairs below ``cutoff``."""
-    cell, origin = np.array(atoms.cell), np.zeros(3)
-    flat = np.flatnonzero(~atoms.pbc & (np.linalg.norm(cell, axis=1) < 1e-8))
-    if len(flat):
-        cell = complete_cell(cell)
-        for axis in flat:
-            along = atoms.positions @ cell[axis]
-            origin += along.min() * cell[axis]
-            cell[axis] *= np.ptp(along) + 1.0
-    centre, neighbour, vectors = neighbour_list(
-        'ijD', positions=atoms.positions, cell=cell, pbc=atoms.pbc, cell_origin=origin, cutoff=cutoff
-    )
-    counts = np.bincount(centre, minlength=len(atoms))
-    return np.concatenate([[0], np.cumsum(counts)]), neighbour.astype(np.int64), vectors
-
-
-def _voigt(tensor: Array) -> Array:
-    """Return the symmetric part of (3, 3, ...) as (6, ...) in the order xx yy zz yz xz xy."""
-    rows, columns = [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]
-    return 0.5 * (tensor[rows, columns] + tensor[columns, rows])
-
-
-def _stress_factor(atoms: Atoms) -> float:
-    """Return -1/volume, or NaN where the structure is not periodic in three directions."""
-    return -1.0 / atoms.get_volume() if atoms.pbc.all() else np.nan
-
-
-def _split(projections: Array, species: Index, n_functions: tuple[int, ...]) -> list[Array]:
-    """Cut the padding off each row."""
-    return [row[: n_functions[element]] for row, element in zip(projections, species, strict=True)]
+    pairs = pairs_of(atoms.positions, np.asarray(atoms.cell), atoms.pbc, cutoff)
+    return pairs.starts, pairs.second, pairs.vectors
 
 
 def evaluate(
@@ -199,24 +131,34 @@ def evaluate(
     *,
     active_set: GradesProjections | None = None,
     with_projections: bool = False,
+    pairs: Pairs | None = None,
 ) -> Evaluation:
-    """Evaluate one structure; with an active set also the projections and γ. `ValueError` for an unknown element."""
+    """
+    Evaluate one structure; with an active set also the projections and γ. `ValueError` for an unknown element.
+
+    ``pairs``: its neighbours to the largest cut-off or beyond, where they are known.
+    """
     species = potential.species_index(atoms.get_chemical_symbols())
     wanted = with_projections or active_set is not None
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
         return _non_finite(potential, species, wanted, active_set is not None)
-    first, neighbour, vectors = neighbours_of(atoms, potential.cutoff)
-    found = evaluate_neighbours(potential, species, first, neighbour, vectors, with_projections=wanted)
-    projections = None
-    if found.projections is not None:
-        projections = _split(found.projections, species, potential.n_functions)
+    if pairs is None:
+        pairs = pairs_of(atoms.positions, np.asarray(atoms.cell), atoms.pbc, potential.cutoff)
+    given = checked_list(species, pairs.starts, pairs.second, pairs.vectors)
+    found = _sums(potential, given, with_projections=wanted)
+    rows = None if found.projections is None else split(found.projections, species, potential.n_functions)
     return Evaluation(
         energies=found.energies,
         forces=found.forces,
-        stress=found.virial * _stress_factor(atoms),
-        projections=projections,
-        gamma=None if active_set is None else active_set.gamma(species, projections),
+        stress=found.virials.sum(axis=0) * (-1.0 / atoms.get_volume() if atoms.pbc.all() else np.nan),
+        projections=rows,
+        gamma=None if active_set is None else active_set.gamma(species, rows),
     )
+
+
+def split(projections: Array, species: Index, n_functions: tuple[int, ...]) -> list[Array]:
+    """Cut the padding off each row."""
+    return [row[: n_functions[element]] for row, element in zip(projections, species, strict=True)]
 
 
 def _non_finite(potential: AcePotential, species: Index, wanted: bool, graded: bool) -> Evaluation:

@@ -18,8 +18,6 @@ from .radial import Bond
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from .plan import Plan
-
 Array = NDArray[np.float64]
 
 
@@ -119,33 +117,18 @@ class AcePotential:
             state.update(np.ascontiguousarray(bond.coefficients, dtype='<f8').tobytes())
         return state.hexdigest()
 
-    @cached_property
-    def plan(self) -> Plan:
-        """The flat arrays the kernels run on."""
-        from .plan import compile_plan
-
-        return compile_plan(self)
-
-    @cached_property
-    def term_coefficients(self) -> tuple[tuple[Array, Array], ...]:
-        """Coefficients the kernels run on, per element: those of rank one, and of every real product."""
-        from .plan import term_coefficients
-
-        parts = np.split(self.linear_coefficients, self.plan.offsets[1:-1])
-        return tuple(term_coefficients(*pair) for pair in zip(self.plan.elements, parts, strict=True))
-
     def with_coefficients(self, coefficients: Array) -> AcePotential:
         """Return the same basis with other coefficients, (P, D), or (P,) where D is 1."""
-        return self._sharing_plan(coefficients=np.asarray(coefficients, dtype=float))
+        return self._sharing_digest(coefficients=np.asarray(coefficients, dtype=float))
 
     def with_reference_energies(self, reference_energies: dict[str, float]) -> AcePotential:
         """Return the same potential with other energies of the free atoms, eV; elements not named get 0."""
         self._check_known(set(reference_energies))
-        return self._sharing_plan(reference_energies=dict(reference_energies))
+        return self._sharing_digest(reference_energies=dict(reference_energies))
 
-    def _sharing_plan(self, **changes: Any) -> AcePotential:
+    def _sharing_digest(self, **changes: Any) -> AcePotential:
         other = replace(self, **changes)
-        other.__dict__.update({key: self.__dict__[key] for key in ('plan', 'digest') if key in self.__dict__})
+        other.__dict__.update({key: self.__dict__[key] for key in ('digest',) if key in self.__dict__})
         return other
 
     def _check_known(self, symbols: set[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .neighbours import Floats, Integers, Pairs, VerletList
+from ..neighbours import Floats, Integers, Pairs, VerletList
 
 EXTERNAL_FIX = 'pyacemaker_ace'
 _STYLE_ATOM, _TYPE_VECTOR = 1, 1

@@ -9,7 +9,7 @@ import numpy as np
 from ..ace.active_set import ActiveSet, grade_rows
 from ..ace.evaluator import evaluate_neighbours
 from ..ace.potential import AcePotential
-from .neighbours import Integers, Pairs
+from ..neighbours import Integers, Pairs
 from .server import Answer
 
 _LAMMPS_VOIGT = [0, 1, 2, 5, 4, 3]  # ASE: xx yy zz yz xz xy; LAMMPS: xx yy zz xy xz yz
