@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas, qr, solve
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from .potential import AcePotential
 
 Array = NDArray[np.float64]
@@ -82,7 +84,7 @@ class ActiveSet:
         ``ValueError`` when elements or numbers of functions differ: the set was built for another potential. Another
         potential of the same shape is told by the canary (``science.student``).
         """
-        expected = dict(zip(potential.elements, map(int, potential.n_functions), strict=True))
+        expected = _sizes(potential)
         found = {element: len(matrix) for element, matrix in self.inverses.items()}
         if found != expected:
             raise ValueError(
@@ -130,6 +132,10 @@ def grade_rows(rows: Array, inverse: Array) -> Array:
     return np.where(np.isfinite(grades), grades, np.inf)
 
 
+def _sizes(potential: AcePotential) -> dict[str, int]:
+    return dict(zip(potential.elements, map(int, potential.n_functions), strict=True))
+
+
 def _counts(functions: Mapping[str, int]) -> str:
     return ', '.join(f'{element} {count}' for element, count in functions.items())
 
@@ -149,6 +155,28 @@ def build_active_set(candidates: Mapping[str, Array], *, complete: bool = False)
     if not complete or any(not seen.n_active for seen in coverage.values()):
         built.check_complete()
     return built
+
+
+def active_set_of(potential: AcePotential, structures: Iterable[Atoms], *, complete: bool = False) -> ActiveSet:
+    """Return the active set of the atoms with weight > 0 (array ``force_weight``, 1 where missing) of ``structures``.
+
+    One structure is held at a time. Errors are those of :func:`build_active_set`; ``ValueError`` names the structure
+    with an unknown element or a projection that is not finite.
+    """
+    from .evaluator import evaluate
+
+    streams = {element: CandidateStream(int(count)) for element, count in _sizes(potential).items()}
+    for number, atoms in enumerate(structures):
+        symbols = atoms.get_chemical_symbols()
+        weights = atoms.arrays.get('force_weight', np.ones(len(atoms)))
+        try:
+            projections = evaluate(potential, atoms, with_projections=True).projections or []
+            for element in sorted(set(symbols)):
+                rows = [projections[i] for i, symbol in enumerate(symbols) if symbol == element and weights[i] > 0]
+                streams[element].add(np.array(rows).reshape(-1, streams[element].width))
+        except ValueError as error:
+            raise ValueError(f'structure {number}: {error}') from error
+    return build_active_set({element: stream.result() for element, stream in streams.items()}, complete=complete)
 
 
 class CandidateStream:
