@@ -16,7 +16,7 @@ def fitted(seed):
     frames = labelled_frames(6, seed)
     empty = build_potential(ELEMENTS, CONFIG).with_reference_energies(true_potential().reference_energies)
     block = make_fit_block(frames, empty, name='pool', baseline=BASELINE, weights=RowWeights())
-    result = solve_blocks([block], empty, factors={}, ridge=1e-10)
+    result = solve_blocks([block], empty, factors={}, ridge=1e-10, complete=True)
     return Student(potential=result.potential, active_set=result.active_set, baseline=BASELINE), frames
 
 

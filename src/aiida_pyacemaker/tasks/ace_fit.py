@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +13,30 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ..science.ace import AcePotential, build_potential
 from ..science.ace.active_set import TooFewEnvironments
-from ..science.ace.blocks import FitBlock, make_fit_block
-from ..science.ace.fit import FitResult, fit_reference_energies, solve_blocks
-from ..science.ace.quality import nearest_distances, prediction_errors, short_range_report, trained_grades
-from ..science.ace.weights import RowWeights, labelled_kinds
+from ..science.ace.blocks import Assembly, FitBlock, make_fit_block
+from ..science.ace.fit import FitResult, Ridge, fit_reference_energies, solve_blocks
+from ..science.ace.quality import (
+    nearest_distances,
+    prediction_errors,
+    robust_factors,
+    short_range_report,
+    trained_grades,
+)
+from ..science.ace.weights import RowFactors, RowWeights, labelled_kinds
 from ..science.baseline import PairBaseline, dimer_curves, fit_baseline
 from ..science.config import ActiveLearningThresholds, FitConfig
 from ..science.frames import Frames
 from ..science.student import Student, choose_canary, read_canary, write_canary
 from .base import Progress, Task, TaskFailure
 from .inputs import check_elements, read_frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """Basis with the first reference energies, and baseline: what blocks are made with."""
+
+    potential: AcePotential
+    baseline: PairBaseline
 
 
 class AceFitTask(Task):
@@ -55,16 +71,17 @@ class AceFitTask(Task):
     def _fit(self, progress: Progress) -> dict[str, Any]:
         sources, held_out = self._read_sources(), self._read_held_out()
         history = self._read_history()
-        potential, baseline = self._frozen(list(sources.values()))
         try:
-            new = [self._make_block(name, frames, potential, baseline, progress) for name, frames in sources.items()]
-            fitted = self._solve([*history, *new], potential, progress)
+            start = self._frozen(list(sources.values()))
+            new = self._make_blocks(sources, history, start, progress)
+            fitted = self._solve([*history, *new], start.potential, progress)
         except TooFewEnvironments as error:
             raise TaskFailure('TOO_FEW_ENVIRONMENTS', str(error)) from error
         except ValueError as error:
             raise TaskFailure('INVALID_INPUT', str(error)) from error
         for block in new:
             block.save(f'block_{block.name}.npz')
+        baseline = start.baseline
         write_student(fitted, baseline)
         self._write_canary(fitted, baseline, [*sources.values(), *([] if held_out is None else [held_out])])
         metrics = self._metrics(fitted, baseline, sources, progress)
@@ -106,12 +123,21 @@ class AceFitTask(Task):
             blocks = {name: FitBlock.load(path) for name, path in self.blocks.items()}
         except ValueError as error:
             raise TaskFailure('UNREADABLE_FILE', str(error)) from error
+        weights = RowWeights.from_config(self.fit)
+        for block in blocks.values():
+            if block.weights != weights:
+                raise TaskFailure(
+                    'INVALID_INPUT',
+                    f'block {block.name!r} was made with {block.weights}, the settings say {weights}: weights within a '
+                    'source are frozen in its rows; keep them (only `factors` of whole sources change later), or make '
+                    'all blocks again from their frames (a fit without `blocks`)',
+                )
         differing = {name: block.name for name, block in blocks.items() if name != block.name}
         if differing:
             raise TaskFailure('INVALID_INPUT', f'blocks are given under other names than their own: {differing}')
         return list(blocks.values())
 
-    def _frozen(self, sources: list[Frames]) -> tuple[AcePotential, PairBaseline]:
+    def _frozen(self, sources: list[Frames]) -> _Start:
         """Return basis with first reference energies, and baseline: those of the folder, or new ones."""
         if self.potential is not None:
             folder = Path(self.potential)
@@ -123,41 +149,63 @@ class AceFitTask(Task):
             if set(potential.elements) != set(self.elements):
                 found, wanted = ', '.join(potential.elements), ', '.join(self.elements)
                 raise TaskFailure('UNKNOWN_ELEMENT', f'the frozen potential has {found}, expected {wanted}')
-            return potential, baseline
+            return _Start(potential=potential, baseline=baseline)
         curves = dimer_curves(read_frames(self.dimers)) if self.dimers is not None else None
         baseline = fit_baseline(self.elements, self.baseline, curves)
         distances = np.concatenate([nearest_distances(frames) for frames in sources])
         bond_length = float(np.median(distances)) if len(distances) else None
         potential = build_potential(self.elements, self.fit, bond_length=bond_length)
         first_guess = fit_reference_energies(sources, potential.elements, baseline)
-        return potential.with_reference_energies(first_guess), baseline
+        return _Start(potential=potential.with_reference_energies(first_guess), baseline=baseline)
 
     def _make_block(
-        self, name: str, frames: Frames, potential: AcePotential, baseline: PairBaseline, progress: Progress
+        self, name: str, frames: Frames, start: _Start, progress: Progress, factors: RowFactors | None = None
     ) -> FitBlock:
-        stage, total = f'rows of {name}', len(frames)
+        stage, total = f'rows of {name}' if factors is None else f'rows of {name} re-weighted', len(frames)
 
         def report(done: int) -> None:
             if done == total or done % max(1, total // 50) == 0:
                 progress.report(stage, done, total)
 
-        weights = RowWeights.from_config(self.fit)
-        return make_fit_block(frames, potential, name=name, baseline=baseline, weights=weights, on_frame=report)
+        return make_fit_block(
+            frames,
+            start.potential,
+            name=name,
+            baseline=start.baseline,
+            weights=RowWeights.from_config(self.fit),
+            assembly=Assembly(
+                on_frame=report,
+                factors=factors,
+                n_folds=self.fit.n_folds if self.fit.ridge == 'cross-validation' else 0,
+                n_threads=usable_cores(),
+            ),
+        )
+
+    def _make_blocks(
+        self, sources: dict[str, Frames], history: list[FitBlock], start: _Start, progress: Progress
+    ) -> list[FitBlock]:
+        """Return a block of each source; with ``robust_threshold`` rows that a first fit misses count less."""
+        new = [self._make_block(name, frames, start, progress) for name, frames in sources.items()]
+        threshold = self.fit.robust_threshold
+        if threshold is None or not new:
+            return new
+        first = self._solve([*history, *new], start.potential, progress).potential
+        factors = {
+            name: robust_factors(frames, first, start.baseline, threshold=threshold) for name, frames in sources.items()
+        }
+        return [self._make_block(name, frames, start, progress, factors[name]) for name, frames in sources.items()]
 
     def _solve(self, blocks: list[FitBlock], potential: AcePotential, progress: Progress) -> FitResult:
         progress.report('solve', 0, 1)
         theory = {block.name: self.fit.weight_dft if block.theory == 'dft' else 1.0 for block in blocks}
-        factors = {name: self.factors.get(name, 1.0) * weight for name, weight in theory.items()}
         fitted = solve_blocks(
             blocks,
             potential,
-            factors=factors,
-            ridge=self.fit.ridge,
-            ridge_floor=self.fit.ridge_floor,
+            factors={name: self.factors.get(name, 1.0) * weight for name, weight in theory.items()},
+            ridge=Ridge.from_config(self.fit),
             own_zero=None if self.potential is None else self.own_zero,
+            complete=self.fit.complete_active_set,
         )
-        if not self.fit.complete_active_set:
-            fitted.active_set.check_complete()
         progress.report('solve', 1, 1, ridge=fitted.ridge, sources=fitted.metrics['sources'])
         return fitted
 
@@ -190,6 +238,11 @@ class AceFitTask(Task):
                 metrics['sources'][name] |= {'gamma_quantiles': grades.quantiles(), 'trained_atoms_above_call': above}
                 progress.report(f'grades of {name}', 1, 1, **grades.quantiles(), n_above_call=above['n_atoms'])
         return metrics
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def write_student(fitted: FitResult, baseline: PairBaseline) -> None:

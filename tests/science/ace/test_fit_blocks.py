@@ -7,7 +7,7 @@ from fit_examples import BASELINE, CONFIG, ELEMENTS, labelled_frames, true_poten
 
 from aiida_pyacemaker.science.ace import build_potential, evaluate
 from aiida_pyacemaker.science.ace.blocks import FitBlock, make_fit_block
-from aiida_pyacemaker.science.ace.fit import fit_reference_energies, prior_scales, solve_blocks
+from aiida_pyacemaker.science.ace.fit import Ridge, fit_reference_energies, prior_scales, solve_blocks
 from aiida_pyacemaker.science.ace.weights import RowWeights, atoms_too_close
 from aiida_pyacemaker.science.frames import HAS_FORCES, concatenate_frames
 
@@ -31,7 +31,8 @@ def block(frames, name, potential=EMPTY, **options):
 
 
 def solve(blocks, potential=EMPTY, *, factors=None, ridge=1e-14, **options):
-    return solve_blocks(list(blocks), potential, factors=factors or {}, ridge=ridge, ridge_floor=1e-16, **options)
+    options = {'complete': True, **options}
+    return solve_blocks(list(blocks), potential, factors=factors or {}, ridge=Ridge(ridge, 1e-16), **options)
 
 
 def predictions(potential, frames):
@@ -121,7 +122,7 @@ def test_blocks_equal_the_batch_to_round_off_in_predictions(sources, blocks):
 
 
 def test_streaming_in_pieces_equals_one_piece(sources, blocks, monkeypatch):
-    monkeypatch.setattr('aiida_pyacemaker.science.ace.blocks.BUFFERED_ROWS', 10)
+    monkeypatch.setattr('aiida_pyacemaker.science.ace.least_squares.factors.BUFFERED_ROWS', 10)
     monkeypatch.setattr('aiida_pyacemaker.science.ace.active_set.BUFFERED', 35)
     streamed = block(sources['pool'], 'pool')
     for kind, factor in blocks['pool'].factors.items():
@@ -208,5 +209,5 @@ def test_evidence_picks_a_larger_ridge_for_noisier_labels(sources):
         rng = np.random.default_rng(0)
         forces = sources['pool'].forces + rng.normal(scale=noise, size=sources['pool'].forces.shape)
         noisy = sources['pool'].with_columns(forces=forces, label_mask=np.full(6, HAS_FORCES))
-        ridges.append(solve([block(noisy, 'pool')], ridge=None).ridge)
+        ridges.append(solve([block(noisy, 'pool')], ridge='evidence').ridge)
     assert ridges[0] < ridges[1] < ridges[2]

@@ -6,42 +6,19 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from ..frames import Frames
 from .active_set import CandidateStream
-from .design import DesignRows, design_rows
+from .design.row_source import Baseline, FrameRows, rows_of_frames
+from .least_squares import StreamedFactor, triangle_of, without_zero
 from .potential import AcePotential
-from .weights import KINDS, RowWeights, atoms_too_close, labelled_kinds
+from .weights import KINDS, RowFactors, RowWeights
 
 Array = NDArray[np.float64]
-
-BUFFERED_ROWS = 2000  # rows of [A|y] held before they are folded into R (at least twice its size)
-
-
-class Baseline(Protocol):
-    """What a block needs of a baseline."""
-
-    @property
-    def digest(self) -> str:
-        """The sha256 of its parameters."""
-        ...
-
-    def evaluate(self, atoms: Atoms) -> tuple[Array, Array, Array]:
-        """Return energies (n,) eV, forces (n, 3) eV/Å and stress (6,) eV/Å³."""
-        ...
-
-
-def without_zero(rows: Array, count: int) -> Array:
-    """Return rows of [A|x|y], A of ``count`` columns, without what x explains of every column: x no longer counts."""
-    fractions = rows[:, count:-1]
-    rest = rows.copy()
-    rest[:, count:-1] = 0.0
-    return np.asarray(rest - fractions @ (np.linalg.pinv(fractions, rcond=1e-10) @ rest))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +29,9 @@ class FitBlock:
     weight (``force_weight``; 1 for energy per atom and virial per atom), x the fractions of the E elements (energy
     rows; else 0), so that reference energies are chosen at the solve, and y = label - baseline; weight_sums: kind ->
     sum of these weights; n_rows: kind -> rows; candidates: element -> (m ≤ N, N) active environments with weight > 0;
-    frozen: what must be equal to add blocks; theory: kind of theory of the labels.
+    frozen: what must be equal to add blocks; theory: kind of theory of the labels; n_unweighted: labelled frames that
+    gave no row because all their weights are 0; fingerprints: (n_frames, 16) of the structures; folds: the factors of
+    the groups of frames that cross-validation leaves out, empty where none was asked for.
     """
 
     name: str
@@ -66,6 +45,20 @@ class FitBlock:
     n_frames: int
     n_too_close: int
     content_digest: str
+    fingerprints: NDArray[np.uint8]
+    n_unweighted: int = 0
+    folds: tuple[Mapping[str, Array], ...] = ()
+
+    @property
+    def n_duplicates(self) -> int:
+        """Frames whose structure is that of an earlier frame of the source: they count twice."""
+        return len(self.fingerprints) - len(np.unique(self.fingerprints, axis=0))
+
+    def parts(self) -> list[Array]:
+        """Return the weighted factors of the folds, or that of the block where it has none."""
+        row_factors = self.weights.row_factors(self.weight_sums)
+        stacks = self.folds or (self.factors,)
+        return [np.concatenate([row_factors[kind] * factor for kind, factor in stack.items()]) for stack in stacks]
 
     def weighted_factor(self) -> Array:
         """Return (k, P + E + 1) the stacked R of all kinds with the row weights, normalised to one source."""
@@ -88,12 +81,15 @@ class FitBlock:
     def check_frozen(self, frozen: Mapping[str, str]) -> None:
         """Raise ``ValueError`` that names each thing in which this block differs from ``frozen``."""
         rows = [
-            f'{key}: block has {self.frozen.get(key)!s:.80}, the potential {value!s:.80}'
+            f'{key}: block has {self.frozen.get(key)!s:.80}, the fit {value!s:.80}'
             for key, value in frozen.items()
             if self.frozen.get(key) != value
         ]
         if rows:
-            raise ValueError(f'block {self.name!r} was made for another fit ({"; ".join(rows)}): make it again')
+            raise ValueError(
+                f'block {self.name!r} was made for another fit ({"; ".join(rows)}): its rows cannot be changed any '
+                'more, keep these as they were, or make all blocks again from their frames (a fit without `blocks`)'
+            )
 
     def save(self, path: str | Path) -> None:
         """Write everything to an ``.npz`` file."""
@@ -107,11 +103,20 @@ class FitBlock:
             'n_frames': self.n_frames,
             'n_too_close': self.n_too_close,
             'content_digest': self.content_digest,
+            'n_unweighted': self.n_unweighted,
         }
-        arrays = {f'factor_{kind}': factor for kind, factor in self.factors.items()}
+        arrays: dict[str, Any] = {f'factor_{kind}': factor for kind, factor in self.factors.items()}
         arrays |= {f'candidates_{element}': rows for element, rows in self.candidates.items()}
+        for index, fold in enumerate(self.folds):
+            arrays |= {f'fold_{index}_{kind}': rows for kind, rows in fold.items()}
         with Path(path).open('wb') as handle:
-            np.savez(handle, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+            np.savez(
+                handle,
+                allow_pickle=False,
+                header=np.array(json.dumps(header)),
+                fingerprints=self.fingerprints,
+                **arrays,
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> FitBlock:
@@ -121,18 +126,37 @@ class FitBlock:
                 arrays = {name: archive[name] for name in archive.files}
             header = json.loads(str(arrays.pop('header')))
             header['weights'] = RowWeights(**header['weights'])
-            parts: dict[str, dict[str, Array]] = {'factor': {}, 'candidates': {}}
+            fingerprints = arrays.pop('fingerprints')
+            parts: dict[str, dict[str, Array]] = {'factor': {}, 'candidates': {}, 'fold': {}}
             for name, values in arrays.items():
                 part, _, key = name.partition('_')
                 parts[part][key] = values
-            return cls(**header, factors=parts['factor'], candidates=parts['candidates'])
+            folds: dict[str, dict[str, Array]] = {}
+            for key, values in parts['fold'].items():
+                index, _, kind = key.partition('_')
+                folds.setdefault(index, {})[kind] = values
+            return cls(
+                **header,
+                factors=parts['factor'],
+                candidates=parts['candidates'],
+                fingerprints=fingerprints,
+                folds=tuple(folds[index] for index in sorted(folds, key=int)),
+            )
         except (OSError, KeyError, TypeError, ValueError, EOFError) as error:
             raise ValueError(f'{path} is not a fit block: {error}') from error
 
 
 def frozen_digests(potential: AcePotential, baseline: Baseline | None) -> dict[str, str]:
-    """Return what blocks must share: the digests of basis and baseline."""
-    return {'basis': potential.digest, 'baseline': baseline.digest if baseline is not None else 'none'}
+    """Return what blocks must share: the digests of basis and baseline, and the scales of the kinds of rows.
+
+    Reference energies are chosen at the solve, so no block depends on them; the weights within a source are in its
+    rows (``FitBlock.weights`` says which they were).
+    """
+    return {
+        'basis': potential.digest,
+        'baseline': baseline.digest if baseline is not None else 'none',
+        'scaling': json.dumps(RowWeights.scales, sort_keys=True),
+    }
 
 
 def reference_column(potential: AcePotential) -> Array:
@@ -140,115 +164,119 @@ def reference_column(potential: AcePotential) -> Array:
     return np.array([potential.reference_energies[element] for element in potential.elements])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """How a block is made.
+
+    on_frame: called with the number of frames done; factors: on rows beyond their columns; n_folds: groups of frames
+    kept apart for cross-validation, 0 for none; n_threads: frames whose rows are computed at once.
+    """
+
+    on_frame: Callable[[int], None] | None = None
+    factors: RowFactors | None = None
+    n_folds: int = 0
+    n_threads: int = 1
+
+
+DEFAULT_ASSEMBLY = Assembly()
+
+
 def make_fit_block(
     frames: Frames,
     potential: AcePotential,
     *,
     name: str,
-    baseline: Baseline | None = None,
     weights: RowWeights,
-    on_frame: Callable[[int], None] | None = None,
+    baseline: Baseline | None = None,
+    assembly: Assembly = DEFAULT_ASSEMBLY,
 ) -> FitBlock:
-    """Return the block of all labelled frames; memory is bounded, ``on_frame(done)`` is called after each frame.
+    """Return the block of all frames; memory is bounded however many they are, the same for any number of threads.
 
     Atoms closer to another than the inner cut-off give no rows, nor do energy and stress of their frames; their
-    number is in ``n_too_close``. ``ValueError`` names the frame with a label or design row that is not finite.
+    number is in ``n_too_close``. ``ValueError`` for an unlabelled frame, a label or design row that is not finite
+    (naming the frame), and a source none of whose rows counts.
     """
-    close = [atoms_too_close(atoms, potential) for atoms in frames.iter_atoms()]
-    dropped = np.concatenate([np.zeros(0, dtype=bool), *close]) & (frames.force_weight > 0)
-    digest = frames.content_digest()
-    frames = frames.with_columns(force_weight=np.where(dropped, 0.0, frames.force_weight))
-    factors = {kind: _StreamedFactor(len(potential.coefficients) + len(potential.elements) + 1) for kind in KINDS}
-    environments = [CandidateStream(count) for count in potential.n_functions]
-    for index in range(len(frames)):
-        kinds = labelled_kinds(frames, index)
-        if kinds:
-            atoms = frames.atoms(index)
-            design = design_rows(potential, atoms)
-            species = potential.species_index(atoms.get_chemical_symbols())
-            fractions = np.bincount(species, minlength=len(potential.elements)) / len(atoms)
-            rows = _rows_of_frame(frames, index, design, _reference(baseline, atoms))
-            for kind in kinds:
-                known = fractions if kind == 'energy' else 0.0 * fractions
-                factors[kind].add(*rows[kind], known, where=f'frame {index} of {name!r}')
-            for atom in np.flatnonzero(frames.force_weight[frames.span(index)] > 0):
-                environments[species[atom]].add(design.projections[int(atom)][None])
-        if on_frame is not None:
-            on_frame(index + 1)
-    present = {kind: factor for kind, factor in factors.items() if factor.n_rows}
+    _check_labels(frames, name)
+    streams = _Streams(potential, max(assembly.n_folds, 1))
+    folds = _fold_of_frames(frames, len(streams.factors))
+    n_too_close = n_unweighted = 0
+    for rows in rows_of_frames(frames, potential, baseline, (weights, assembly.factors), assembly.n_threads):
+        try:
+            streams.add(rows, folds[rows.index])
+        except ValueError as error:
+            raise ValueError(f'frame {rows.index} of {name!r}: {error}') from error
+        n_too_close += rows.n_too_close
+        n_unweighted += not rows.values
+        if assembly.on_frame is not None:
+            assembly.on_frame(rows.index + 1)
+    if n_unweighted == len(frames):
+        raise ValueError(
+            f'source {name!r} has no row that counts: {n_too_close} atoms of its {len(frames)} frames are inside the '
+            'inner cut-off, all others have weight 0; expected force_weight > 0 and group weights > 0 somewhere, or '
+            'leave the source out'
+        )
     return FitBlock(
         name=name,
-        factors={kind: factor.result() for kind, factor in present.items()},
-        weight_sums={kind: factor.weight_sum for kind, factor in present.items()},
-        n_rows={kind: factor.n_rows for kind, factor in present.items()},
-        candidates={e: kept.result() for e, kept in zip(potential.elements, environments, strict=True)},
+        **streams.results(assembly.n_folds > 0),
+        candidates={e: kept.result() for e, kept in zip(potential.elements, streams.environments, strict=True)},
         weights=weights,
         frozen=frozen_digests(potential, baseline),
         theory=theory_of(frames),
         n_frames=len(frames),
-        n_too_close=int(np.count_nonzero(dropped)),
-        content_digest=digest,
+        n_too_close=n_too_close,
+        content_digest=frames.content_digest(),
+        fingerprints=frames.fingerprints(),
+        n_unweighted=n_unweighted,
     )
+
+
+def _check_labels(frames: Frames, name: str) -> None:
+    """Raise ``ValueError`` for a source without frames or with frames that no one has labelled."""
+    if not len(frames):
+        raise ValueError(f'source {name!r} holds no frames, expected at least one: leave it out')
+    bare = np.flatnonzero(frames.label_mask == 0)
+    if len(bare):
+        raise ValueError(
+            f'{len(bare)} of {len(frames)} frames of source {name!r} have no label (label_mask 0), the first is frame '
+            f'{bare[0]}: label them, or select the labelled ones (`rows`)'
+        )
+
+
+def _fold_of_frames(frames: Frames, n_folds: int) -> NDArray[np.int64]:
+    """Return (N,) the fold of each frame: frames of one group together, the groups dealt in order of appearance."""
+    alone = np.where(frames.group < 0, -1 - np.arange(len(frames)), frames.group)
+    _, first, inverse = np.unique(alone, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[inverse] % n_folds, dtype=np.int64)
+
+
+class _Streams:
+    """The factors of each fold and kind, and the environments of each element, while rows arrive."""
+
+    def __init__(self, potential: AcePotential, n_folds: int) -> None:
+        width = len(potential.coefficients) + len(potential.elements) + 1
+        self.factors = [{kind: StreamedFactor(width) for kind in KINDS} for _ in range(n_folds)]
+        self.environments = [CandidateStream(count) for count in potential.n_functions]
+
+    def add(self, rows: FrameRows, fold: int) -> None:
+        """Append all rows and environments of one frame."""
+        for kind, (values, row_weights) in rows.values.items():
+            self.factors[fold][kind].add(values, row_weights)
+        for element, environments in rows.environments.items():
+            self.environments[element].add(environments)
+
+    def results(self, with_folds: bool) -> dict[str, Any]:
+        """Return factors, sums of weights, numbers of rows and folds, by kind where it has rows."""
+        present = [kind for kind in KINDS if any(fold[kind].n_rows for fold in self.factors)]
+        parts = [{kind: fold[kind].result() for kind in present if fold[kind].n_rows} for fold in self.factors]
+        return {
+            'factors': {kind: triangle_of([part[kind] for part in parts if kind in part]) for kind in present},
+            'weight_sums': {kind: sum(fold[kind].weight_sum for fold in self.factors) for kind in present},
+            'n_rows': {kind: sum(fold[kind].n_rows for fold in self.factors) for kind in present},
+            'folds': tuple(part for part in parts if part) if with_folds else (),
+        }
 
 
 def theory_of(frames: Frames) -> str:
     """Return the kind of theory of the labels ('dft', 'teacher', ...), joined by '+' where a source mixes them."""
     kinds = {str(frames.theories[row].get('kind', 'unknown')) for row in np.unique(frames.theory_id) if row >= 0}
     return '+'.join(sorted(kinds)) or 'unknown'
-
-
-def _reference(baseline: Baseline | None, atoms: Atoms) -> tuple[float, Array, Array]:
-    """Return energy eV, forces (n, 3) eV/Å and stress (6,) eV/Å³ that the coefficients need not explain."""
-    if baseline is None:
-        return 0.0, np.zeros((len(atoms), 3)), np.zeros(6)
-    energies, forces, stress = baseline.evaluate(atoms)
-    return float(energies.sum()), forces, stress
-
-
-def _rows_of_frame(
-    frames: Frames, index: int, design: DesignRows, reference: tuple[float, Array, Array]
-) -> dict[str, tuple[Array, Array, Array]]:
-    """Return kind -> (A (k, P), y (k,), weights (k,)) of one frame; energy and virial are per atom."""
-    span = frames.span(index)
-    count = span.stop - span.start
-    energy, forces, stress = reference
-    volume = abs(float(np.linalg.det(frames.cells[index])))
-    learnt = frames.force_weight[span] > 0
-    n_parameters = design.energy.shape[0]
-    return {
-        'energy': (design.energy[None] / count, np.array([(frames.energy[index] - energy) / count]), np.ones(1)),
-        'forces': (
-            design.forces[learnt].reshape(-1, n_parameters),
-            (frames.forces[span] - forces)[learnt].ravel(),
-            np.repeat(frames.force_weight[span][learnt], 3),
-        ),
-        'stress': (design.stress * volume / count, (frames.stress[index] - stress) * volume / count, np.ones(6)),
-    }
-
-
-class _StreamedFactor:
-    """The R factor of rows that arrive in pieces."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.pieces: list[Array] = []
-        self.buffered = self.n_rows = 0
-        self.weight_sum = 0.0
-
-    def add(self, design: Array, target: Array, weights: Array, fractions: Array, *, where: str) -> None:
-        """Append rows; ``ValueError`` names ``where`` they come from when they are not finite."""
-        known = np.broadcast_to(fractions, (len(target), len(fractions)))
-        rows = np.column_stack([design, known, target]) * np.sqrt(weights)[:, None]
-        if not np.isfinite(rows).all():
-            raise ValueError(f'{where} has design rows or targets that are NaN or inf: remove it, atoms may coincide')
-        self.pieces.append(rows)
-        self.buffered += len(rows)
-        self.n_rows += len(rows)
-        self.weight_sum += float(weights.sum())
-        if self.buffered > max(BUFFERED_ROWS, 2 * self.width):
-            self.pieces = [self.result()]
-            self.buffered = len(self.pieces[0])
-
-    def result(self) -> Array:
-        """Return R (≤ width, width)."""
-        return np.asarray(np.linalg.qr(np.concatenate(self.pieces), mode='r'))

@@ -17,7 +17,7 @@ from ..frames import Frames
 from .active_set import ActiveSet
 from .evaluator import evaluate
 from .potential import AcePotential
-from .weights import atoms_too_close, labelled_kinds
+from .weights import RowFactors, atoms_too_close, huber_factors, labelled_kinds
 
 Array = NDArray[np.float64]
 
@@ -48,6 +48,30 @@ def prediction_errors(frames: Frames, potential: AcePotential, baseline: PairBas
         'rmse_energy_eV_per_atom': _root_mean_square(np.array(energy)),
         'rmse_forces_eV_per_A': _root_mean_square(np.concatenate([np.zeros(0), *forces])),
     }
+
+
+def robust_factors(frames: Frames, potential: AcePotential, baseline: PairBaseline, *, threshold: float) -> RowFactors:
+    """Return what labels count that a first fit misses: min(1, threshold σ/|residual|), σ of their medians.
+
+    Atoms by the length of the force error, frames by the error of the energy per atom less the median one (a constant
+    says nothing about a frame). Rows that give no residual keep the factor 1.
+    """
+    energy, forces = np.full(len(frames), np.nan), np.full(frames.n_atoms, np.nan)
+    for index in range(len(frames)):
+        kinds, span = labelled_kinds(frames, index), frames.span(index)
+        if not kinds:
+            continue
+        atoms = frames.atoms(index)
+        learnt = (frames.force_weight[span] > 0) & ~atoms_too_close(atoms, potential)
+        found, (pair_energies, pair_forces, _) = evaluate(potential, atoms), baseline.evaluate(atoms)
+        if 'energy' in kinds:
+            total = float(found.energies.sum() + pair_energies.sum())
+            energy[index] = (total - float(frames.energy[index])) / len(atoms)
+        if 'forces' in kinds:
+            missed = np.linalg.norm(found.forces + pair_forces - frames.forces[span], axis=1)
+            forces[span] = np.where(learnt, missed, np.nan)
+    middle = np.median(energy[np.isfinite(energy)]) if np.isfinite(energy).any() else 0.0
+    return RowFactors(frames=huber_factors(energy - middle, threshold), atoms=huber_factors(forces, threshold))
 
 
 def _root_mean_square(values: Array) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from .base import Count, NonNegative, Positive, Settings
 from .basis import BasisConfig, BondConfig
@@ -23,8 +25,12 @@ class FitConfig(Settings):
     weight_forces: NonNegative = 100.0
     weight_stress: NonNegative = 10.0
     weight_dft: Positive = 10.0
-    ridge: Positive | None = None
+    group_weights: dict[str, NonNegative] = {}
+    force_ceiling: Positive | None = None
+    robust_threshold: Positive | None = None
+    ridge: Positive | Literal['evidence', 'cross-validation'] | None = None
     ridge_floor: Positive = 1e-10
+    n_folds: Annotated[int, Field(ge=2)] = 5
     complete_active_set: bool = False
     old_teacher_policy: Literal['forget', 'down-weight'] = 'down-weight'
     old_teacher_factor: Positive = 0.1
