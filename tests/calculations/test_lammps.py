@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.common.links import LinkType
 from aiida.engine import run_get_node
-from aiida.plugins import CalculationFactory, ParserFactory
+from aiida.plugins import CalculationFactory
 from ase.build import bulk
 
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
@@ -140,73 +139,3 @@ def test_a_file_that_is_no_restart_is_refused_by_lammps(inputs):
     _, node = run_get_node(LammpsCalculation, inputs)
     assert node.exit_status == 310
     assert 'restart' in node.exit_message
-
-
-@pytest.fixture
-def parse_folder(inputs, tmp_path):
-    """Parse files as if LAMMPS had left them; return (outputs, exit code)."""
-
-    def parse(log, checks='0 1.5 0 0 0\n10 9.5 3 2 0\n', **files):
-        node = orm.CalcJobNode(computer=inputs['code'].computer, process_type='aiida.calculations:pyacemaker.lammps')
-        for key, value in inputs['metadata']['options'].items():
-            node.set_option(key, value)
-        node.set_option('output_filename', 'screen.out')
-        for key in ('potential', 'structure', 'md', 'thresholds', 'seed'):
-            node.base.links.add_incoming(inputs[key].store(), LinkType.INPUT_CALC, key)
-        node.store()
-        retrieved = orm.FolderData()
-        if log is not None:
-            retrieved.base.repository.put_object_from_bytes(log.encode(), 'log.lammps')
-            retrieved.base.repository.put_object_from_bytes(checks.encode(), 'gamma.log')
-        retrieved.base.links.add_incoming(node, LinkType.CREATE, 'retrieved')
-        retrieved.store()
-        for name, content in files.items():
-            (tmp_path / name).write_bytes(content)
-        parser = ParserFactory('pyacemaker.lammps')(node)
-        code = parser.parse(retrieved_temporary_folder=str(tmp_path))
-        assert set(parser.outputs) <= set(LammpsCalculation.spec().outputs)
-        return parser.outputs, code
-
-    return parse
-
-
-def read_fixture(name):
-    return (FIXTURES / 'lammps' / name).read_text()
-
-
-def test_a_killed_run_keeps_what_it_left(parse_folder):
-    dump = (FIXTURES / 'lammps' / 'halt.dump').read_bytes()
-    restart = (FIXTURES / 'lammps' / 'final.restart').read_bytes()
-    outputs, code = parse_folder(read_fixture('log.kill'), **{'ring.20.dump': dump, 'restart.a': restart})
-    assert code.status == 400
-    assert 'outcome' not in outputs
-    assert len(outputs['frames']) == len(outputs['summary']['frame_steps'])
-    assert outputs['thermo'].get_array('step')[-1] == 200
-    assert outputs['gamma'].get_array('n_over_call').tolist() == [0, 2]
-    assert 'restart' not in outputs
-
-
-def test_lost_atoms_have_an_exit_code_and_an_outcome(parse_folder):
-    outputs, code = parse_folder(read_fixture('log.lost'))
-    assert code.status == 410
-    assert 'original 365 current 279' in code.message
-    assert outputs['outcome'].value == 'lost_atoms'
-
-
-def test_nothing_and_half_of_it_have_exit_codes_of_their_own(parse_folder):
-    assert parse_folder(None)[1].status == 302
-    assert parse_folder(read_fixture('log.md'))[1].status == 303
-    assert parse_folder('LAMMPS\nERROR: Unknown pair style {x}\n')[1].status == 310
-
-
-def test_grades_that_are_all_zero_are_no_grades(parse_folder):
-    """An older pair style with a newer library gives 0 everywhere and ends well."""
-    log = read_fixture('log.md')
-    assert parse_folder(log, checks='0 0 0 0 0\n10 0 0 0 0\n')[1].status == 312
-
-
-def test_numbers_that_are_not_finite_have_an_exit_code(parse_folder):
-    log = 'LAMMPS\n   Step Temp PotEng\n  0 300 -5.0\nERROR: Non-numeric positions - simulation unstable (x.cpp:1)\n'
-    outputs, code = parse_folder(log)
-    assert code.status == 411
-    assert outputs['outcome'].value == 'non_finite'

@@ -75,8 +75,8 @@ class LammpsCalculation(CalcJob):
             310: ('ERROR_REFUSED_BY_LAMMPS', 'LAMMPS refused the script or a file: {message}'),
             311: (
                 'ERROR_CANARY_DIFFERS',
-                'This program grades the known frame γ = {found}, expected {expected}: pair style, ML-PACE library and '
-                'active set do not match.',
+                'This program has the known frame wrong: {message}: pair style, ML-PACE library, active set and '
+                'baseline do not match.',
             ),
             312: (
                 'ERROR_GRADES_ARE_ZERO',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
+from ase import Atoms
 
 from ..data.dataset import AtomicDatasetData
+from ..science.ace import AcePotential
 from ..science.config import ActiveLearningThresholds, MdConfig
-from ..science.md import allowed_deviation, script
+from ..science.md import judge_canary, script
 from ..science.md.dump import Snapshot, read_dump
 from ..science.md.log import LogRecord, read_checks, read_log
 from ..science.md.segment import SegmentRecord, read_segment
+from ..science.student import read_canary
 from .base import plain_json
 
 THERMO_NAMES = {
@@ -38,16 +42,33 @@ class LammpsParser(Parser):
         if not text:
             return self._scheduler() or self.exit_codes.ERROR_NO_LOG
         log = read_log(text, self._text(self.node.get_option('output_filename')))
-        if log.canary is not None:
-            found, expected = log.canary
-            if not abs(found - expected) <= allowed_deviation(expected):
-                return self.exit_codes.ERROR_CANARY_DIFFERS.format(found=f'{found:.10g}', expected=f'{expected:.10g}')
+        fault, knows_free_atoms = self._judge_canary(log)
+        if fault:
+            return self.exit_codes.ERROR_CANARY_DIFFERS.format(message=fault)
         if log.failure == 'refused':
             return self.exit_codes.ERROR_REFUSED_BY_LAMMPS.format(message=_one_line(log.error))
         checks = read_checks(self._text(script.CHECK_LOG))
         record = read_segment(folder, log, checks, elements=self.node.inputs.potential.elements, **self._settings())
+        if not knows_free_atoms and len(record.frames):
+            log = replace(log, thermo=add_energy(log.thermo, self._free_atoms(record.frames.atoms(0))))
         self._attach(folder, log, checks, record)
         return self._judge(folder, log, record)
+
+    def _judge_canary(self, log: LogRecord) -> tuple[str | None, bool]:
+        """Return what is wrong with the known frame, and whether the program knows the energies of free atoms."""
+        if not log.canary:
+            return None, True
+        with self.node.inputs.potential.base.repository.as_path() as folder:
+            canary = read_canary(folder)
+        if canary is None:
+            return None, True
+        return judge_canary(log.canary, self._free_atoms(canary.atoms))
+
+    def _free_atoms(self, atoms: Atoms) -> float:
+        """Return the sum of the potential's reference energies over ``atoms``, eV."""
+        with self.node.inputs.potential.base.repository.as_path('potential.yaml') as path:
+            energies = AcePotential.read(path).reference_energies
+        return sum(energies[symbol] for symbol in atoms.symbols)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -100,6 +121,11 @@ class LammpsParser(Parser):
             return self.retrieved.base.repository.get_object_content(name, mode='rb').decode(errors='replace')
         except FileNotFoundError:
             return ''
+
+
+def add_energy(thermo: dict[str, Any], energy_eV: float) -> dict[str, Any]:
+    """Return the table with ``energy_eV`` added to the potential and the total energy."""
+    return {name: column + energy_eV * (name in ('PotEng', 'TotEng')) for name, column in thermo.items()}
 
 
 def _boundary(name: str, snapshot: Snapshot) -> dict[str, Any]:

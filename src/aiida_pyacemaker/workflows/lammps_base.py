@@ -33,7 +33,9 @@ class LammpsBaseWorkChain(BaseRestartWorkChain):
     def define(cls, spec: Any) -> None:
         """Declare ports, outline and exit codes."""
         super().define(spec)
-        spec.expose_inputs(LammpsCalculation, namespace='lammps')
+        spec.expose_inputs(
+            LammpsCalculation, namespace='lammps', namespace_options={'help': 'What the first segment is made of.'}
+        )
         spec.inputs['max_iterations'].default = lambda: orm.Int(50)
         spec.inputs['clean_workdir'].default = lambda: orm.Bool(True)
         spec.inputs['clean_workdir'].help = (

@@ -14,9 +14,9 @@ from aiida_pyacemaker.science.ace import AceCalculator, AcePotential, ActiveSet
 from aiida_pyacemaker.science.baseline import fit_baseline
 from aiida_pyacemaker.science.md import read_dump, read_log, to_frames
 from aiida_pyacemaker.science.md.engine import EngineError, logical_lines, parse_arguments
-from aiida_pyacemaker.science.neighbours import VerletList
 from aiida_pyacemaker.science.md.script import write_structure
 from aiida_pyacemaker.science.md.student import load_student
+from aiida_pyacemaker.science.neighbours import VerletList
 
 BAR = 1e5 * units.Pascal
 

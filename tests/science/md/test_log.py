@@ -18,6 +18,13 @@ ENDINGS = {
     'log.two': ('halt', 120, None),
     'log.hardhalt': ('halt', 100, None),
     'log.lost': ('error', 0, 'lost_atoms'),
+    'log.mpilost': ('error', 0, 'lost_atoms'),
+    'log.expl': ('error', 0, 'lost_atoms'),
+    'log.pybad': ('error', 20, 'crashed'),
+    'log.null': ('error', None, 'refused'),
+    'log.missing_asi': ('error', None, 'refused'),
+    'log.foreign_asi': ('error', None, 'refused'),
+    'log.unknown_element': ('error', None, 'refused'),
     'log.timer': ('walltime', 330, None),
     'log.kill': ('killed', 200, None),
     'log.term': ('killed', None, None),
@@ -31,7 +38,7 @@ def test_endings_of_real_logs(name):
     assert (log.ending, log.failure) == (ending, failure)
     if last is not None:
         assert log.last_step == last
-    assert np.all(np.diff(log.thermo['Step']) > 0)
+    assert np.all(np.diff(log.thermo.get('Step', [0])) > 0)
 
 
 def test_the_halt_has_its_step_and_value():
@@ -47,6 +54,19 @@ def test_an_error_that_is_on_the_screen_only_is_seen():
     log = read_log(text, (FOLDER / 'screen.bad').read_text())
     assert (log.ending, log.failure) == ('error', 'refused')
     assert 'yaml-cpp' in log.error
+
+
+def test_the_table_of_the_known_frame_is_no_part_of_the_run():
+    text = (
+        'LAMMPS (29 Aug 2024)\n   Step PotEng c_max_gamma c_sum_gamma\n 0 -3.5 1.2 20.5\n'
+        'Loop time of 1e-06 on 1 procs for 0 steps with 4 atoms\n'
+        'CANARY max_gamma 1.2 1.25 sum_gamma 20.5 20.5 energy -3.5 -3.1\n'
+        '   Step Temp PotEng\n 10 300 -5.0\n 20 310 -4.9\n'
+    )
+    log = read_log(text)
+    assert log.canary == {'max_gamma': (1.2, 1.25), 'sum_gamma': (20.5, 20.5), 'energy': (-3.5, -3.1)}
+    assert log.thermo['PotEng'].tolist() == [-5.0, -4.9]
+    assert (log.n_atoms, log.ending) == (0, 'killed')
 
 
 def test_thermo_columns_are_numbers_and_cut_off_rows_are_left_out():

@@ -1,6 +1,6 @@
 """MD by LAMMPS: the script of a segment, the halting rule, ``pyacemaker-lmp``, and readers of what a run leaves."""
 
-from .checks import allowed_deviation, check_baseline, check_box, check_intervals, check_wall_limit
+from .checks import check_baseline, check_box, check_intervals, check_wall_limit, judge_canary
 from .dump import Snapshot, read_dump, read_restart_step, to_frames
 from .halting import Halt, choose_learning_frame, find_excursion, find_halt, is_physical
 from .log import LogRecord, read_checks, read_log, read_thermo
@@ -13,7 +13,6 @@ __all__ = [
     'Segment',
     'SegmentRecord',
     'Snapshot',
-    'allowed_deviation',
     'check_baseline',
     'check_box',
     'check_intervals',
@@ -22,6 +21,7 @@ __all__ = [
     'find_excursion',
     'find_halt',
     'is_physical',
+    'judge_canary',
     'read_checks',
     'read_dump',
     'read_log',

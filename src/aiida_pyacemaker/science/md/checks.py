@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,29 @@ def check_baseline(potential: AcePotential, baseline: PairBaseline, *, has_table
     return None
 
 
-def allowed_deviation(gamma: float) -> float:
-    """Return by how much the largest γ of a canary may differ between two programs."""
+def allowed_deviation(value: float) -> float:
+    """Return by how much a number of the canary may differ between two programs."""
     from ..student import CANARY_TOLERANCE
 
-    return float(CANARY_TOLERANCE * max(1.0, abs(gamma)))
+    return float(CANARY_TOLERANCE * max(1.0, abs(value)))
+
+
+def judge_canary(canary: Mapping[str, tuple[float, float]], free_atoms_eV: float) -> tuple[str | None, bool]:
+    """Return what the program gets wrong about the known frame, or ``None``, and whether it knows the free atoms.
+
+    canary: found and expected ``max_gamma``, ``sum_gamma`` and ``energy``; free_atoms_eV: sum of the frame's reference
+    energies, which stock ML-PACE does not read from a B-basis file: an energy that lacks just these is right.
+    """
+
+    def agrees(found: float, expected: float) -> bool:
+        return abs(found - expected) <= allowed_deviation(expected)
+
+    for name in ('max_gamma', 'sum_gamma'):
+        if not agrees(*canary[name]):
+            return f'{name} {canary[name][0]:.10g}, expected {canary[name][1]:.10g}', True
+    found, expected = canary['energy']
+    if agrees(found, expected):
+        return None, True
+    if agrees(found + free_atoms_eV, expected):
+        return None, False
+    return f'energy {found:.10g} eV, expected {expected:.10g} eV', True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -15,9 +15,11 @@ _HALT = re.compile(r'Fix halt condition for fix-id (\S+) met on step (\d+) with 
 _ERROR = re.compile(
     r'^(?:ERROR(?: on proc \d+)?:|Exception:|terminate called|MPI_ABORT was invoked|Abort\(\d+\)).*$', re.MULTILINE
 )
+# without MPI, ML-PACE ends without a word when the active set is missing, damaged or of another potential
+_SILENT = re.compile(r'^Loading ASI[^\n]*\s*\Z', re.MULTILINE)
 _LIMIT = 'WARNING: Wall time limit reached'
 _END = re.compile(r'^(?:SEGMENT_END|RUN_COMPLETED) step (\d+)', re.MULTILINE)
-_CANARY = re.compile(r'^CANARY max_gamma (\S+) expected (\S+)$', re.MULTILINE)
+_CANARY = re.compile(r'^CANARY ((?:\w+ \S+ \S+ ?)+)$', re.MULTILINE)
 _SOFT = re.compile(r'^SOFT_START until (\d+)', re.MULTILINE)
 _LOOP = re.compile(r'^Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms', re.MULTILINE)
 # texts of ERROR lines -> the outcome they mean
@@ -37,8 +39,8 @@ class LogRecord:
     """One log, read in the order that cannot be mistaken: halt, error, wall limit, our last line, nothing (killed).
 
     halts: fix id -> (step, value); thermo: column -> (n_rows,), units metal, one row a step; seconds and steps of the
-    runs that ended; soft_start_until: step at which normal dynamics begin, None without a soft start; canary: (found,
-    expected) γ of the known frame, None where the script has none or did not come so far.
+    runs that ended; soft_start_until: step at which normal dynamics begin, None without a soft start; canary: what
+    was found and expected for the known frame (max_gamma, sum_gamma, energy), empty where there is none.
     """
 
     ending: Ending
@@ -50,7 +52,7 @@ class LogRecord:
     n_steps: int
     n_atoms: int
     soft_start_until: int | None = None
-    canary: tuple[float, float] | None = None
+    canary: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def failure(self) -> Literal['lost_atoms', 'non_finite', 'refused', 'crashed'] | None:
@@ -67,7 +69,7 @@ class LogRecord:
 def read_log(text: str, screen: str = '') -> LogRecord:
     """Return the record of a log file's ``text`` and of what went to the ``screen``; never raises."""
     halts = {match[1]: (int(match[2]), float(match[3])) for match in _HALT.finditer(text + '\n' + screen)}
-    error = _ERROR.search(text) or _ERROR.search(screen)
+    error = _ERROR.search(text) or _ERROR.search(screen) or _SILENT.search(text)
     canary = _CANARY.search(text)
     text = text[canary.end() :] if canary else text  # the known frame's own table is no part of the run
     end = _END.search(text)
@@ -85,8 +87,13 @@ def read_log(text: str, screen: str = '') -> LogRecord:
         n_steps=sum(int(row[1]) for row in loops),
         n_atoms=int(loops[-1][2]) if loops else 0,
         soft_start_until=int(soft[1]) if soft else None,
-        canary=(float(canary[1]), float(canary[2])) if canary else None,
+        canary=_read_canary(canary[1]) if canary else {},
     )
+
+
+def _read_canary(text: str) -> dict[str, tuple[float, float]]:
+    words = text.split()
+    return {name: (float(x), float(y)) for name, x, y in zip(words[::3], words[1::3], words[2::3], strict=True)}
 
 
 def _ending(halted: bool, error: object, text: str, end: object) -> Ending:

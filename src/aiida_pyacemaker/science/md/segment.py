@@ -70,7 +70,7 @@ def read_segment(
         'end_is_physical': bool(steps) and log.failure is None and is_physical(judged, len(judged) - 1),
         'restart_previous_step': None if restart is None else read_restart_step(folder / restart),
         'soft_start_until': log.soft_start_until,
-        'canary': None if log.canary is None else dict(zip(('found', 'expected'), log.canary, strict=True)),
+        'canary': {name: {'found': found, 'expected': value} for name, (found, value) in log.canary.items()},
         'persistence': 'atom' if is_per_atom(thresholds, n_atoms) else 'system',
         'ensemble': md.ensemble,
         'timestep_ps': md.timestep_ps,
