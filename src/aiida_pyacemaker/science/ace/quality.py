@@ -7,14 +7,14 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
 from ..baseline import PairBaseline
 from ..frames import Frames
+from ..laws.distances import WEAKEST, weakest_push
 from .active_set import ActiveSet
+from .calculator import AceCalculator
 from .evaluator import evaluate
 from .potential import AcePotential
 from .weights import RowFactors, atoms_too_close, huber_factors, labelled_kinds
@@ -23,8 +23,6 @@ Array = NDArray[np.float64]
 
 WORST_SHOWN = 10
 QUANTILES = {'median': 0.5, 'q90': 0.9, 'q99': 0.99, 'max': 1.0}
-SHORTEST = 0.5  # Å, from where the sum must be repulsive ...
-REPULSIVE_FRACTION = 0.7  # ... up to this fraction of the sum of covalent radii
 SEARCH_RADIUS = 4.0  # Å, where nearest neighbours are looked for
 
 
@@ -144,19 +142,18 @@ def nearest_distances(frames: Frames) -> Array:
     return np.concatenate(found)
 
 
-def short_range_report(potential: AcePotential, baseline: PairBaseline) -> dict[str, dict[str, Any]]:
+def short_range_report(potential: AcePotential, baseline: PairBaseline | None) -> dict[str, dict[str, Any]]:
     """Return by pair whether the dimer of student + baseline is repulsive from 0.5 Å to 0.7 of the covalent sum.
 
-    ``weakest_slope_eV_per_A``: the largest dE/dr in that range, negative where the pair is repulsive everywhere.
+    ``weakest_slope_eV_per_A``: the largest dE/dr in that range, negative where the pair is repulsive everywhere, at
+    the distance ``at_A``.
     """
-    report = {}
+    calculator, report = AceCalculator(potential, baseline=baseline), {}
     for first, second in combinations_with_replacement(potential.elements, 2):
-        end = REPULSIVE_FRACTION * float(sum(covalent_radii[atomic_numbers[symbol]] for symbol in (first, second)))
-        slopes = []
-        for distance in np.linspace(SHORTEST, max(end, SHORTEST), 60):
-            atoms = Atoms([first, second], positions=[[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
-            pull = evaluate(potential, atoms).forces[0, 2] + baseline.evaluate(atoms)[1][0, 2]
-            slopes.append(float(pull))
-        weakest = max(slopes)
-        report[f'{first}-{second}'] = {'repulsive': weakest < 0.0, 'weakest_slope_eV_per_A': weakest}
+        slope, distance = weakest_push(calculator, first, second)
+        report[f'{first}-{second}'] = {
+            'repulsive': slope < -WEAKEST,
+            'weakest_slope_eV_per_A': slope,
+            'at_A': distance,
+        }
     return report

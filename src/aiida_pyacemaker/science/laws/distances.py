@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -21,6 +22,7 @@ SUSPECTS, ZOOMS, POINTS = 3, 12, 17
 SHORTEST = 0.5  # Å, from where atoms must repel each other ...
 REPULSIVE_FRACTION = 0.7  # ... up to this fraction of the sum of covalent radii
 WEAKEST = 1e-6  # eV/Å, with at least this force
+WALL_POINTS = 60
 
 
 def smooth_cutoff(examples: Examples) -> LawFinding:
@@ -92,10 +94,23 @@ def repulsive_wall(examples: Examples) -> LawFinding:
     """Check that two atoms push each other apart from 0.5 Å to 0.7 of the sum of their covalent radii."""
     weakest, detail = -np.inf, ''
     for first, second in combinations_with_replacement(examples.elements, 2):
-        end = max(REPULSIVE_FRACTION * bond_length(first, second), SHORTEST)
-        for distance in np.linspace(SHORTEST, end, 60):
-            atoms = Atoms([first, second], positions=[[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
-            pull = float(examples.forces(atoms)[0, 2])
-            if is_worse(pull, weakest):
-                weakest, detail = pull, f'weakest dE/dr of {first}-{second} is {pull:.3g} eV/Å at {distance:.3f} Å'
+        slope, distance = weakest_push(examples.calculator, first, second)
+        if is_worse(slope, weakest):
+            weakest, detail = slope, f'weakest dE/dr of {first}-{second} is {slope:.3g} eV/Å at {distance:.3f} Å'
     return LawFinding(law='repulsive wall', deviation=weakest, tolerance=-WEAKEST, detail=detail)
+
+
+def weakest_push(calculator: Any, first: str, second: str) -> tuple[float, float]:
+    """Return the largest dE/dr (eV/Å) of a dimer from 0.5 Å to 0.7 of the sum of covalent radii, and where it is (Å).
+
+    It is negative where the atoms push each other apart throughout.
+    """
+    end = max(REPULSIVE_FRACTION * bond_length(first, second), SHORTEST)
+    weakest, place = -np.inf, SHORTEST
+    for distance in np.linspace(SHORTEST, end, WALL_POINTS):
+        atoms = Atoms([first, second], positions=[[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
+        atoms.calc = calculator
+        slope = float(atoms.get_forces()[0, 2])
+        if is_worse(slope, weakest):
+            weakest, place = slope, float(distance)
+    return weakest, place
