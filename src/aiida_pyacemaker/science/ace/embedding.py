@@ -95,8 +95,8 @@ def shifted_scaled(density: Array, exponent: float) -> tuple[Array, Array]:
     """
     Return f and df/dρ, (n,): f = sgn(ρ) ((|ρ| + x)^m - y), the straight line ρ for m = 1.
 
-    With n = 1/m: x = n^(n/(1-n)) e^(-|ρ|) and y = n^(1/(1-n)) e^(-|ρ|), so that f(0) = 0 and
-    f'(0) = 1: a power far from zero, without the singular slope at it.
+    With n = 1/m: x = n^(n/(1-n)) e^(-|ρ|) and y = n^(1/(1-n)) e^(-|ρ|), so that f(0) = 0 and f'(0) = 1 + y - x: a
+    power far from zero, without the singular slope at it.
     """
     if abs(exponent - 1.0) < 1e-10:
         return density.copy(), np.ones_like(density)

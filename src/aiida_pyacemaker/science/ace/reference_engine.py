@@ -70,7 +70,7 @@ def evaluate_reference(potential: AcePotential, atoms: Atoms, *, tabulated: bool
     energies = np.array([potential.reference_energies[potential.elements[s]] for s in species])
     projections = [np.zeros(0)] * len(atoms)
     pairs = neighbor_list('ijD', atoms, potential.cutoff)
-    for element in range(len(potential.elements)):
+    for element in np.unique(species):
         centres = np.flatnonzero(species == element)
         shells = _shells(potential, element, centres, species, pairs)
         found, rows, slopes = _evaluate_element(potential, element, len(centres), shells, tabulated)
