@@ -40,10 +40,11 @@ class DftConfig(Settings):
 
     ``smearing`` is that of periodic frames; clusters, whose levels are discrete, always have gaussian smearing.
     ``assume_isolated`` 'auto' cuts images off wherever the box allows it; ``vacuum`` (Å) is what a direction without a
-    cell vector gets on both sides. An SCF without progress for ``stuck_after_s`` is ended. ``flagged_labels`` says
-    what becomes of a label whose meaning a recovery changed; ``reuse_labels`` serves a label of the same frame and
-    theory from anywhere in the profile. ``clean_workdir`` removes wave functions and densities as soon as nobody needs
-    them ('consumed'), the whole remote folder ('all') or nothing.
+    cell vector gets on both sides. A cluster with ``odd_electrons`` gets two spins, or is refused where it has caps. An
+    SCF without progress for ``stuck_after_s`` is ended. ``flagged_labels`` says what becomes of a label whose meaning a
+    recovery changed; ``reuse_labels`` serves a label of the same frame and theory from anywhere in the profile.
+    ``clean_workdir`` removes wave functions and densities as soon as nobody needs them ('consumed'), the whole remote
+    folder ('all') or nothing.
     """
 
     ecutwfc: Positive | None = None
@@ -55,6 +56,7 @@ class DftConfig(Settings):
     electron_maxstep: Count = 80
     assume_isolated: Literal['auto', 'none'] = 'auto'
     vacuum: Positive = 6.0
+    odd_electrons: Literal['spin', 'refuse'] = 'spin'
     force_limit_eV_per_A: Positive = 50.0
     rigid_force_limit_eV_per_A: Positive = 0.1
     max_concurrent: Count = 2

@@ -106,7 +106,7 @@ def frame_atoms(frame: Frames, vacuum_A: float) -> Atoms:
     tags, moments = group_moments(atoms.numbers, frame.magmom)
     atoms.set_tags(tags)
     atoms.set_initial_magnetic_moments(moments)
-    atoms.info |= {'charge': float(frame.charge[0]), 'is_capped': bool((frame.shell == SHELL_CAP).any())}
+    atoms.info['charge'] = float(frame.charge[0])
     return atoms
 
 
@@ -140,7 +140,7 @@ def scf_parameters(
         **({'tot_charge': charge} if charge else {}),
         **({'assume_isolated': isolation} if isolation else {}),
     }
-    starts = starting_magnetisation(atoms, valence)
+    starts = starting_magnetisation(atoms, valence, spin_of_radicals=dft.odd_electrons == 'spin')
     if starts:
         system |= {'nspin': 2, 'starting_magnetization': starts}
     parameters = {
@@ -160,11 +160,13 @@ def scf_parameters(
     return merge(parameters, overrides or {})
 
 
-def starting_magnetisation(atoms: Atoms, valence: Mapping[str, float] | None) -> dict[str, float]:
+def starting_magnetisation(
+    atoms: Atoms, valence: Mapping[str, float] | None, *, spin_of_radicals: bool = True
+) -> dict[str, float]:
     """Return the starting magnetisation (of the valence electrons) by kind; empty where one spin is enough.
 
-    From the moments that ``atoms`` carries; else for the elements on the suspect list; else for a free radical: an
-    isolated frame without caps and with an odd number of electrons.
+    From the moments that ``atoms`` carries; else for the elements on the suspect list; else, with
+    ``spin_of_radicals``, for an isolated frame with an odd number of electrons.
     """
     kinds = atom_kinds(atoms)
     moments = dict(zip(kinds, atoms.get_initial_magnetic_moments(), strict=True))
@@ -173,7 +175,7 @@ def starting_magnetisation(atoms: Atoms, valence: Mapping[str, float] | None) ->
     suspects = {kind for kind, symbol in zip(kinds, atoms.get_chemical_symbols(), strict=True) if is_magnetic(symbol)}
     if suspects:
         return dict.fromkeys(sorted(suspects), STARTING_MAGNETISATION)
-    if valence and not atoms.pbc.any() and not atoms.info.get('is_capped'):
+    if valence and spin_of_radicals and not atoms.pbc.any():
         electrons = count_electrons(list(kinds), valence, atoms.info.get('charge', 0.0))
         if round(electrons) % 2:
             return dict.fromkeys(sorted(set(kinds)), RADICAL_MAGNETISATION)
