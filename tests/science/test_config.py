@@ -37,7 +37,6 @@ def test_thresholds_must_rise():
     [
         (config.LoopStrategyConfig, 'use_tiered_oracle', True),
         (config.LoopStrategyConfig, 'incremental_update', False),
-        (config.LoopStrategyConfig, 'replay_buffer_size', 10),
         (config.DistillationConfig, 'enable', False),
         (config.DistillationConfig, 'mace_model_path', 'small'),
         (config.DistillationConfig, 'mace_model_path', ['a.model', 'b.model']),

@@ -71,7 +71,7 @@ def overlapping():
         ({'strategy': {'thresholds': {'threshold_call_dft': 1.0}}}, ('strategy.thresholds', 'must rise', '1.0')),
         ({'strategy': {'use_tiered_oracle': True}}, ('use_tiered_oracle', 'not built yet')),
         ({'strategy': {'incremental_update': False}}, ('incremental_update', 'allowed: true')),
-        ({'strategy': {'replay_buffer_size': 7}}, ('replay_buffer_size', 'allowed: 500')),
+        ({'strategy': {'replay_buffer_size': 0}}, ('replay_buffer_size', 'greater than 0')),
         ({'strategy': {'thresholds': {'measure': 'teacher'}}}, ('measure', "allowed: 'gamma'")),
     ],
 )
@@ -95,6 +95,7 @@ def test_bad_nodes_are_refused_before_submission(make_builder, task_code, pw_cod
             ('md_structure', '0.500 Å'),
         ),
         ({'codes': {'task': task_code, 'lammps': pw_code, 'pw': pw_code}}, ('lammps_code', 'quantumespresso.pw')),
+        ({'overrides': {'strategy': {'replay_buffer_size': 7}}}, ('replay_buffer_size', 'trainer.pacemaker')),
         ({'overrides': {'md': {'dump_every': 15}}}, ('md.dump_every = 15', 'check_every = 10')),
         ({'overrides': {'dft': {'ecutwfc': None, 'ecutrho': None}}}, ('dft.ecutwfc', 'no installed family')),
     ]

@@ -80,6 +80,12 @@ class AtomicDatasetData(ArrayData):
         return tuple(self.base.attributes.get('elements'))
 
     @property
+    def theory(self) -> str:
+        """Kind of theory of the labels: `teacher`, `dft`, or both joined by `+`."""
+        kinds = {str(theory.get('kind', 'unknown')) for theory in self.base.attributes.get('theories')}
+        return '+'.join(sorted(kinds)) or 'unknown'
+
+    @property
     def content_digest(self) -> str:
         """The sha256 of the physics columns: equal structures with equal labels have equal digests."""
         return str(self.base.attributes.get('content_digest'))

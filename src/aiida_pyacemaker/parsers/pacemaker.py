@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
@@ -70,7 +71,7 @@ class PacemakerParser(Parser):
             return self.exit_codes.ERROR_NOT_FINITE
         except ValueError as error:
             return self.exit_codes.ERROR_TRUNCATED_POTENTIAL.format(message=_one_line(error))
-        job = read_job(self.node.inputs)
+        job = read_job(self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested())
         held_out = self.node.inputs.held_out.get_frames() if 'held_out' in self.node.inputs else None
         try:
             student, report = finish_job(job, potential, held_out)

@@ -7,21 +7,20 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ToContext, WorkChain
 
-from ..calculations.ace_fit import AceFitCalculation
 from ..calculations.label import LabelCalculation
 from ..calculations.sample import SampleCalculation
 from ..calculations.select import SelectCalculation
-from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
-from .ports import TaskSteps, add_shared_ports
+from .ports import add_shared_ports
 from .protocol import ProtocolBuilder
+from .trainers import Lesson, TrainerSteps, add_block_outputs, add_trainer_ports, check_trainer
 
 BLOCK = 'teacher_00'
 
 
-class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
+class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     """Make a pool, select from it, let the teacher label, keep what its committee agrees on, fit the student."""
 
     PROTOCOL = 'distillation'
@@ -31,6 +30,7 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         """Declare ports, outline and exit codes."""
         super().define(spec)
         add_shared_ports(spec, 'distillation', 'fit')
+        add_trainer_ports(spec)
         spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
         spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
         spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pool starts from.')
@@ -38,7 +38,7 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
                    help='Pair potential under the student: `LJ` (repulsive wall fitted to the teacher) or `ZBL`.')
         spec.input('density', valid_type=orm.Float, default=lambda: orm.Float(1.0), validator=validate_density,
                    help='Multiplies the counts of the pool.')
-        spec.inputs.validator = validate_elements
+        spec.inputs.validator = validate_inputs
         spec.outline(
             cls.sample,
             cls.inspect_sample,
@@ -51,8 +51,7 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
             cls.results,
         )
         spec.output('potential', valid_type=AcePotentialData, help='The student.')
-        spec.output_namespace('blocks', valid_type=AceFitBlockData, dynamic=True,
-                              help='What the student was fitted to, by source.')
+        add_block_outputs(spec)
         spec.output('metrics', valid_type=orm.Dict, help='Errors on training and held-out frames, sizes, ridge.')
         spec.output('pool', valid_type=AtomicDatasetData, help='All frames that were made.')
         spec.output('labelled', valid_type=AtomicDatasetData, help='The selected frames with the teacher\'s labels.')
@@ -156,35 +155,25 @@ class DistillationWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
 
     def fit(self) -> Any:
         """Fit the student to the labels that are kept."""
-        settings = {
-            'elements': self.inputs.elements.get_list(),
-            'fit': self.read_settings('fit').model_dump(),
-            'baseline': self.inputs.baseline.value,
-        }
-        inputs = {
-            'datasets': {BLOCK: self.ctx.label.outputs.dataset},
-            'rows': {BLOCK: self.ctx.label.outputs.kept},
-            'dimers': self.ctx.label_dimers.outputs.dataset,
-            'held_out': self.ctx.get('held_out'),
-            'settings': orm.Dict(settings),
-        }
-        return ToContext(fit=self.submit_task('fit', AceFitCalculation, **inputs))
+        lesson = Lesson(
+            datasets={BLOCK: self.ctx.label.outputs.dataset},
+            rows={BLOCK: self.ctx.label.outputs.kept},
+            dimers=self.ctx.label_dimers.outputs.dataset,
+            held_out=self.ctx.get('held_out'),
+            settings={'elements': self.inputs.elements.get_list(), 'baseline': self.inputs.baseline.value},
+        )
+        return ToContext(fit=self.submit_fit('fit', lesson))
 
     def inspect_fit(self) -> Any:
         """Check that there is a student."""
-        failed = self.failed('fit')
+        failed = self.fit_failed('fit')
         if failed:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FIT.format(message='; '.join(failed))
         return None
 
     def results(self) -> None:
         """Attach the student."""
-        fit = self.ctx.fit.outputs
-        self.out('potential', fit.potential)
-        self.out('blocks', dict(fit.blocks))
-        self.out('metrics', fit.metrics)
-        sizes = fit.potential.base.attributes.get('n_functions')
-        self.report(f'the student is ACE<{fit.potential.pk}> with functions per element {sizes}')
+        self.attach_fit(self.ctx.fit, {}, {})
 
     def _density(self) -> float:
         """Return the factor on the pool's counts, lowered where the pool would exceed the settings' maximum."""
@@ -209,8 +198,11 @@ def validate_density(node: orm.Float, _: Any) -> str | None:
     return None if node.value > 0 else f'density: {node.value}, allowed: above 0'
 
 
-def validate_elements(inputs: dict[str, Any], _: Any) -> str | None:
-    """Hold elements, teacher and prototypes against each other."""
+def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
+    """Hold elements, teacher and prototypes against each other, and the fit against its trainer."""
+    message = check_trainer(inputs)
+    if message:
+        return message
     if any(name not in inputs for name in ('elements', 'teacher', 'prototypes')):
         return None
     elements = set(inputs['elements'].get_list())

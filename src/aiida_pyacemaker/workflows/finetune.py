@@ -8,21 +8,21 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ToContext, WorkChain
 
-from ..calculations.ace_fit import AceFitCalculation
 from ..calculations.finetune import FinetuneCalculation
 from ..calculations.label import LabelCalculation
 from ..calculations.sample import SampleCalculation
-from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science.config import FitConfig
 from .distillation import BLOCK as FIRST_BLOCK
-from .ports import TaskSteps, add_shared_ports
+from .pacemaker_base import validate_size
+from .ports import add_shared_ports
 from .protocol import ProtocolBuilder
+from .trainers import BLOCK_TYPES, Lesson, TrainerSteps, add_block_outputs, add_trainer_ports, check_trainer
 
 
-class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
+class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     """Train the teacher on DFT, let it label frames around the halt, add these and the DFT rows to the student."""
 
     PROTOCOL = 'finetune'
@@ -32,6 +32,7 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         """Declare ports, outline and exit codes."""
         super().define(spec)
         add_shared_ports(spec, 'finetune', 'fit')
+        add_trainer_ports(spec)
         spec.input('teacher', valid_type=TeacherModelData, help='The teacher as it is.')
         spec.input(
             'elements',
@@ -41,7 +42,14 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         )
         spec.input('potential', valid_type=AcePotentialData, help='The student as it is; its basis stays frozen.')
         spec.input_namespace(
-            'blocks', valid_type=AceFitBlockData, dynamic=True, help='What the student was fitted to, by source.'
+            'blocks', valid_type=BLOCK_TYPES, dynamic=True, help='What the student was fitted to, by source.'
+        )
+        spec.input_namespace(
+            'rows',
+            valid_type=orm.ArrayData,
+            dynamic=True,
+            required=False,
+            help='Array `indices` by block: the rows that count, where not all do.',
         )
         spec.input_namespace(
             'label_datasets',
@@ -57,7 +65,14 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         )
         spec.input('halted', valid_type=AtomicDatasetData, help='Frames around the halt: surrogates start from these.')
         spec.input('generation', valid_type=orm.Int, default=lambda: orm.Int(1), help='Number in names of new blocks.')
-        spec.inputs.validator = validate_names
+        spec.input(
+            'replay_buffer_size',
+            valid_type=orm.Int,
+            required=False,
+            validator=validate_size,
+            help='Earlier frames that are learnt again by a trainer without incremental updates.',
+        )
+        spec.inputs.validator = validate_inputs
         spec.outline(
             cls.finetune_teacher,
             cls.inspect_finetune_teacher,
@@ -71,12 +86,7 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         )
         spec.output('teacher', valid_type=TeacherModelData, help='The teacher that has seen DFT.')
         spec.output('potential', valid_type=AcePotentialData, help='The student that has seen DFT.')
-        spec.output_namespace(
-            'blocks',
-            valid_type=AceFitBlockData,
-            dynamic=True,
-            help='All blocks, old and new; a forgotten block is not among them.',
-        )
+        add_block_outputs(spec)
         spec.output('metrics', valid_type=orm.Dict, help='Errors by source, sizes, ridge, what happened to old labels.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_FINETUNE', message='Training the teacher failed: {message}.')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SAMPLE', message='Making surrogates failed: {message}.')
@@ -146,56 +156,53 @@ class FinetuneWorkChain(ProtocolBuilder, TaskSteps, WorkChain):
         factors = old_factors(self.ctx.blocks, settings)
         new = sorted([*self.inputs.training_datasets, surrogates])
         self.report(f'new blocks {", ".join(new)}; old labels: {settings.old_teacher_policy}, factors {factors}')
-        inputs = {
-            'datasets': {**self.inputs.training_datasets, surrogates: self.ctx.label_surrogates.outputs.dataset},
-            'rows': {surrogates: self.ctx.label_surrogates.outputs.kept},
-            'blocks': self.ctx.blocks,
-            'potential': self.inputs.potential,
-            'settings': orm.Dict(
-                {
-                    'elements': self._elements(),
-                    'fit': settings.model_dump(),
-                    'factors': factors,
-                    'own_zero': sorted(name for name in (*new, *self.ctx.blocks) if name != FIRST_BLOCK),
-                }
-            ),
-        }
-        return ToContext(fit=self.submit_task('fit', AceFitCalculation, **inputs))
+        self.ctx.rows = {name: node for name, node in self.inputs.get('rows', {}).items() if name in self.ctx.blocks}
+        lesson = Lesson(
+            datasets={**self.inputs.training_datasets, surrogates: self.ctx.label_surrogates.outputs.dataset},
+            rows={**self.ctx.rows, surrogates: self.ctx.label_surrogates.outputs.kept},
+            blocks=self.ctx.blocks,
+            potential=self.inputs.potential,
+            settings={
+                'elements': self._elements(),
+                'factors': factors,
+                'own_zero': sorted(name for name in (*new, *self.ctx.blocks) if name != FIRST_BLOCK),
+            },
+        )
+        return ToContext(fit=self.submit_fit('fit', lesson))
 
     def inspect_fit(self) -> Any:
         """Check that there is a student."""
-        failed = self.failed('fit')
+        failed = self.fit_failed('fit')
         if failed:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FIT.format(message='; '.join(failed))
         return None
 
     def results(self) -> None:
         """Attach teacher, student and blocks."""
-        fit = self.ctx.fit.outputs
         self.out('teacher', self.ctx.teacher)
-        self.out('potential', fit.potential)
-        self.out('blocks', {**self.ctx.blocks, **fit.blocks})
-        self.out('metrics', fit.metrics)
-        self.report(f'the student is now ACE<{fit.potential.pk}>, on {len(self.ctx.blocks) + len(fit.blocks)} blocks')
+        self.attach_fit(self.ctx.fit, self.ctx.blocks, self.ctx.rows)
 
     def _elements(self) -> list[str]:
         return list(self.inputs.elements.get_list() if 'elements' in self.inputs else self.inputs.potential.elements)
 
 
-def keep_blocks(blocks: Mapping[str, AceFitBlockData], settings: FitConfig) -> dict[str, AceFitBlockData]:
+def keep_blocks(blocks: Mapping[str, Any], settings: FitConfig) -> dict[str, Any]:
     """Return the blocks that stay: with policy ``forget`` those of the old teacher go."""
     if settings.old_teacher_policy == 'forget':
         return {name: node for name, node in blocks.items() if node.theory == 'dft'}
     return dict(blocks)
 
 
-def old_factors(blocks: Mapping[str, AceFitBlockData], settings: FitConfig) -> dict[str, float]:
+def old_factors(blocks: Mapping[str, Any], settings: FitConfig) -> dict[str, float]:
     """Return the factor of every old block that the old teacher labelled; DFT's keep the factor 1."""
     return {name: settings.old_teacher_factor for name in sorted(blocks) if blocks[name].theory != 'dft'}
 
 
-def validate_names(inputs: dict[str, Any], _: Any) -> str | None:
-    """Hold names of new data against those of the blocks."""
+def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
+    """Hold names of new data against those of the blocks, and the fit against its trainer."""
+    message = check_trainer(inputs)
+    if message:
+        return message
     if any(name not in inputs for name in ('blocks', 'training_datasets', 'generation', 'label_datasets')):
         return None
     if not inputs['label_datasets']:

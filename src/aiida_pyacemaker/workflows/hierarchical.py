@@ -7,7 +7,6 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_, while_
 
-from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
@@ -21,6 +20,7 @@ from .hierarchical_phases import PhaseInputs
 from .hierarchical_summary import summarise_loop
 from .ports import add_shared_ports
 from .submission import call_once
+from .trainers import add_block_outputs, add_trainer_ports, read_blocks
 from .validation import ValidationWorkChain
 
 
@@ -32,6 +32,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         """Declare ports, outline and exit codes."""
         super().define(spec)
         add_shared_ports(spec, *SETTINGS)
+        add_trainer_ports(spec)
         spec.input('lammps_code', valid_type=orm.AbstractCode, help='`lmp` with ML-PACE, or `pyacemaker-lmp`.')
         add_pw_ports(spec)
         spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
@@ -73,9 +74,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         )
         spec.output('potential', valid_type=AcePotentialData, help='The student after the last update.')
         spec.output('teacher', valid_type=TeacherModelData, help='The teacher after the last update.')
-        spec.output_namespace(
-            'blocks', valid_type=AceFitBlockData, dynamic=True, help='What the student was fitted to, by source.'
-        )
+        add_block_outputs(spec)
         spec.output(
             'held_out_dataset',
             valid_type=AtomicDatasetData,
@@ -176,7 +175,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
     def _adopt(self, distillation: orm.WorkChainNode) -> None:
         """Make this potential the current one."""
         self.ctx.potential = distillation.outputs.potential
-        self.ctx.blocks = dict(distillation.outputs.blocks)
+        self.ctx.blocks, self.ctx.rows = read_blocks(distillation.outputs)
         self.ctx.teacher = self.inputs.teacher
 
     # kept-out cutouts ----------------------------------------------------------------------------------------------
@@ -285,7 +284,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
             return self._give_up(self.exit_codes.ERROR_SUB_PROCESS_FAILED_FINETUNE)
         self.ctx.teacher = child.outputs.teacher
         self.ctx.potential = child.outputs.potential
-        self.ctx.blocks = dict(child.outputs.blocks)
+        self.ctx.blocks, self.ctx.rows = read_blocks(child.outputs)
         self.ctx.records[self._label('finetune')] = child.outputs.metrics
         return None
 
@@ -344,4 +343,5 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         self.out('potential', self.ctx.potential)
         self.out('teacher', self.ctx.teacher)
         self.out('blocks', self.ctx.blocks)
+        self.out('rows', self.ctx.rows)
         self.out('summary', call_once(self, 'summarise', summarise_loop, **self.ctx.records))

@@ -15,6 +15,7 @@ from .dft.scf_inputs import find_cutoffs
 from .input_checks import check_elements, check_overlap
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .settings_models import SETTINGS_MODELS
+from .trainers import PACEMAKER, check_trainer
 
 SETTINGS = {port: model for port, model in SETTINGS_MODELS.items() if port != 'thresholds'}
 
@@ -24,7 +25,7 @@ def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
     needed = ('elements', 'teacher', 'prototypes', 'md_structure', 'pw', 'task_code', 'lammps_code', 'cutout')
     if any(name not in inputs for name in needed):
         return None
-    checks = (_check_codes, _check_chemistry, _check_structures, _check_settings)
+    checks = (_check_codes, _check_chemistry, _check_structures, _check_settings, check_trainer, _check_replay)
     return next((message for check in checks if (message := check(inputs))), None)
 
 
@@ -83,6 +84,17 @@ def _check_settings(inputs: dict[str, Any]) -> str | None:
     return None
 
 
+def _check_replay(inputs: dict[str, Any]) -> str | None:
+    if 'strategy' not in inputs or PACEMAKER in inputs.get('trainer', {}):
+        return None
+    if 'replay_buffer_size' in inputs['strategy'].get_dict():
+        return (
+            'strategy.replay_buffer_size: the embedded trainer updates incrementally and replays nothing; allowed '
+            'with trainer.pacemaker'
+        )
+    return None
+
+
 def _check_policy(inputs: dict[str, Any]) -> str | None:
     from ..science.cutout import choose_policy
 
@@ -106,7 +118,8 @@ def fill_builder(
 
     codes: `task`, `lammps` and `pw`; structures: `prototypes`, `md_structure` and optionally `held_out_structure`;
     pseudos: UPF nodes by element; choices: `protocol`, `overrides` (nested as the settings ports), `elements`, `seed`,
-    `options`. Raise ``ValueError`` for an unknown choice, protocol or override key.
+    `trainer` (namespace `embedded` or `pacemaker`), `options`. Raise ``ValueError`` for an unknown choice, protocol or
+    override key.
     """
     settings = load_protocol('hierarchical', choices.pop('protocol', None), choices.pop('overrides', None))
     builder.task_code, builder.lammps_code, builder.pw.code = codes['task'], codes['lammps'], codes['pw']
@@ -122,8 +135,10 @@ def fill_builder(
     for port in SETTINGS:
         setattr(builder, port, orm.Dict(settings.get(port, {})))
     builder.seed = orm.Int(choices.pop('seed', 1))
+    if 'trainer' in choices:
+        builder.trainer = choices.pop('trainer')
     if 'options' in choices:
         builder.options = merge(DEFAULT_OPTIONS, choices.pop('options'))
     if choices:
-        raise ValueError(f'unknown {sorted(choices)}; allowed: protocol, overrides, elements, seed, options')
+        raise ValueError(f'unknown {sorted(choices)}; allowed: protocol, overrides, elements, seed, trainer, options')
     return builder

@@ -27,6 +27,7 @@ class PhaseInputs(TaskSteps):
         pool = self.read_settings('distillation').pool
         return {
             **self._shared('task_code', 'teacher', 'elements', 'prototypes', 'distillation', 'fit'),
+            **self._trainer(),
             'baseline': orm.Str(self.read_settings('strategy').baseline_potential_type),
             'density': orm.Float(pool.denser_factor ** (self.ctx.attempt - 1)),
             'seed': self._seed('distillation', self.ctx.attempt),
@@ -69,9 +70,12 @@ class PhaseInputs(TaskSteps):
         """Return the inputs of phase 4: all label geometries so far, the newest training geometries."""
         return {
             **self._shared('task_code', 'elements', 'fit', 'finetune'),
+            **self._trainer(),
             'teacher': self.ctx.teacher,
             'potential': self.ctx.potential,
             'blocks': self.ctx.blocks,
+            'rows': self.ctx.rows,
+            'replay_buffer_size': orm.Int(self.read_settings('strategy').replay_buffer_size),
             'label_datasets': self.ctx.label_datasets,
             'training_datasets': {f'dft_{self.ctx.round:02d}': self.ctx.training_dataset},
             'halted': self.ctx.explored.outputs.frames,
@@ -81,6 +85,9 @@ class PhaseInputs(TaskSteps):
 
     def _shared(self, *ports: str) -> dict[str, Any]:
         return {port: self.inputs[port] for port in ports}
+
+    def _trainer(self) -> dict[str, Any]:
+        return {'trainer': self.inputs.trainer} if 'trainer' in self.inputs else {}
 
     def _seed(self, *names: Any) -> orm.Int:
         return orm.Int(derived_seed(self.inputs.seed.value, *map(str, names)))
