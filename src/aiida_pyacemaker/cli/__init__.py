@@ -1,9 +1,10 @@
-"""``aiida-pyacemaker``: set a machine up, watch a run, report on it."""
+"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials."""
 
 from __future__ import annotations
 
 import click
 
+from .potential import potential_group
 from .report import report_command
 from .setup import setup_command
 from .status import status_command
@@ -18,3 +19,4 @@ def main() -> None:
 main.add_command(setup_command)
 main.add_command(status_command)
 main.add_command(report_command)
+main.add_command(potential_group)
