@@ -51,13 +51,13 @@ def draw_decohesion(ax: Any, curve: DecohesionCurve) -> None:
 
 def draw_gamma_histogram(ax: Any, grades: Mapping[str, Array], *, thresholds: Mapping[str, float]) -> None:
     """Draw how many atoms have which γ, one line a set of atoms, on two logarithmic axes; infinite ones are named."""
-    finite = {name: values[np.isfinite(values)] for name, values in grades.items()}
-    largest = max((float(values.max(initial=LOWEST_GRADE)) for values in finite.values()), default=1.0)
-    edges = np.geomspace(LOWEST_GRADE, max(10.0, 1.01 * largest), 61)
+    finite = {name: np.maximum(values[np.isfinite(values)], LOWEST_GRADE) for name, values in grades.items()}
+    everything = np.concatenate([np.ones(1), *finite.values()])
+    edges = np.geomspace(0.9 * everything.min(), 1.1 * everything.max(), 61)
     for name, values in finite.items():
         infinite = len(grades[name]) - len(values)
         label = name + (f' (and {infinite} not finite)' if infinite else '')
-        ax.hist(np.maximum(values, LOWEST_GRADE), bins=edges, histtype='step', linewidth=1.3, label=label)
+        ax.hist(values, bins=edges, histtype='step', linewidth=1.3, label=label)
     for name, (words, colour) in THRESHOLDS.items():
         value = thresholds.get(f'threshold_{name}')
         if value:
@@ -73,10 +73,11 @@ def draw_calibration(ax: Any, calibration: GammaCalibration, known: GradedErrors
     """Draw force errors in eV/Å against γ, and the bound of each bin where it is finite."""
     finite = np.isfinite(known.gamma)
     ax.plot(known.gamma[finite], known.errors[finite], '.', markersize=3, color=CALM, alpha=0.4, label='labelled atoms')
+    lowest = max(LOWEST_GRADE, float(known.gamma[finite].min(initial=1.0)))
     label = f'bound for {100 * calibration.level:g} %'
     for low, high, bound in zip(calibration.edges[:-1], calibration.edges[1:], calibration.bounds, strict=True):
         if np.isfinite(bound):
-            ax.plot([max(low, LOWEST_GRADE), high], [bound, bound], color=ALARM, linewidth=1.5, label=label)
+            ax.plot([max(low, lowest), high], [bound, bound], color=ALARM, linewidth=1.5, label=label)
             label = '_nolegend_'
     ax.set_xscale('log')
     ax.set_yscale('log')
@@ -92,6 +93,9 @@ def draw_coverage(ax: Any, result: PrequentialCoverage, names: Sequence[str]) ->
     ax.bar(places[judged], result.covered[judged], color=CALM, width=0.6)
     ax.axhline(result.level, color=WARM, linestyle='--', linewidth=1.0, label=f'aimed at: {result.level:g}')
     ax.set_xticks(places, list(names), fontsize=8, rotation=30, ha='right')
+    for place in places[~judged]:
+        ax.annotate('nothing known before', (place, 0.02), rotation=90, ha='center', va='bottom', fontsize=8, color=INK)
+    ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylim(0.0, 1.05)
     ax.set_ylabel('errors within the bound known before')
     ax.legend(frameon=False, fontsize=8)
