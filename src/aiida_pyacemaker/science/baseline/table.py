@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from .pair import PairBaseline, PairTerm
 
-TABLE_POINTS = 10000  # of `pair_style table spline`, and the rows in the file: LAMMPS interpolates once
+TABLE_POINTS = 14000  # of `pair_style table spline`, and the rows in the file: LAMMPS interpolates once
 TABLE_START = 0.2  # Å; LAMMPS stops with an error when a pair is closer
 
 
