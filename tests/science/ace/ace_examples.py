@@ -13,6 +13,7 @@ from aiida_pyacemaker.science.ace import AcePotential, build_potential
 from aiida_pyacemaker.science.config import FitConfig
 
 FIXTURES = Path(__file__).parents[2] / 'fixtures' / 'ace'
+MIXED = FIXTURES.parent / 'ace_mixed'
 LINEAR = ('Cu_ChebExpCos_lin', 'Cu_ChebLinear_lin', 'Cu_SBessel_lin')
 
 

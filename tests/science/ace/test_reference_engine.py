@@ -2,18 +2,16 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from ace_examples import FIXTURES, alloy, binary_potential, reference, reference_names
+from ace_examples import FIXTURES, MIXED, alloy, binary_potential, reference, reference_names
 from ase import Atoms
 
 from aiida_pyacemaker.science.ace import AcePotential, Bond, Embedding
 from aiida_pyacemaker.science.ace.core_repulsion import nearest_switch, pair_core_density
 from aiida_pyacemaker.science.ace.reference_engine import evaluate_reference, interpolated, spherical_harmonics
 
-MIXED = Path(FIXTURES).parent / 'ace_mixed'
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 KINDS = ('distance', 'density', 'zbl')
 

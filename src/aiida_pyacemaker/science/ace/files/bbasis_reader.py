@@ -13,7 +13,7 @@ from ..couplings import intermediate_momenta
 from ..potential import AcePotential, BasisFunction
 from ..radial import Bond
 from .document import Array, Section, check_element, load_document, refusal
-from .parts import FunctionTable, assemble, check_inner_cutoffs, read_bond, read_embedding
+from .parts import FunctionTable, assemble, check_count, check_inner_cutoffs, read_bond, read_embedding
 
 EMBEDDING_KEYS = {
     'n_densities': 'ndensityi',
@@ -37,6 +37,7 @@ BOND_KEYS = {
     'inner_cutoff_type': 'inner_cutoff_type',
 }
 REFERENCE_KEY = 'reference_energy'
+COUNT_KEY = 'number_of_functions'
 
 
 def read_yaml(path: Path) -> AcePotential:
@@ -68,6 +69,8 @@ def read_yaml(path: Path) -> AcePotential:
     bonds = _read_bonds(str(path), blocks, elements)
     potential = assemble(str(path), elements, bonds, embeddings, tables, bin_width=spacing)
     energies = _reference_energies(metadata.get(REFERENCE_KEY), f'{path}: metadata', elements)
+    if COUNT_KEY in metadata and 'pacemaker_version' not in metadata:
+        check_count(f'{path}: metadata', COUNT_KEY, metadata[COUNT_KEY], sum(potential.n_functions))
     return potential.with_reference_energies(energies)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..potential import AcePotential
-from .bbasis_reader import BOND_KEYS, EMBEDDING_KEYS, REFERENCE_KEY, agree
+from .bbasis_reader import BOND_KEYS, COUNT_KEY, EMBEDDING_KEYS, REFERENCE_KEY, agree
 from .document import array, number, refusal
 
 
@@ -24,7 +24,7 @@ def write_yaml(potential: AcePotential, path: Path) -> None:
 
 
 def _lines(potential: AcePotential) -> Iterator[str]:
-    yield from ('metadata:', '  origin: aiida-pyacemaker')
+    yield from ('metadata:', '  origin: aiida-pyacemaker', f'  {COUNT_KEY}: {sum(potential.n_functions)}')
     if any(potential.reference_energies.values()):
         yield f"  {REFERENCE_KEY}: '{json.dumps(potential.reference_energies)}'"
     yield from ('global:', f'  DeltaSplineBins: {number(potential.bin_width)}', 'species:')

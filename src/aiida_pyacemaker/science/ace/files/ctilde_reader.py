@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..couplings import canonical, independent_couplings, symmetrised
 from ..potential import AcePotential, BasisFunction
 from ..radial import Bond
-from .ctilde_writer import BOND_KEYS, EMBEDDING_KEYS
+from .ctilde_writer import BOND_KEYS, COUNT_KEY, EMBEDDING_KEYS
 from .document import Section, check_element, load_document, refusal
-from .parts import FunctionTable, assemble, check_inner_cutoffs, read_bond, read_embedding
+from .parts import FunctionTable, assemble, check_count, check_inner_cutoffs, read_bond, read_embedding
 
 Array = NDArray[np.float64]
 SPANNED = 1e-9
@@ -42,12 +42,15 @@ def read_yace(path: Path) -> AcePotential:
     embeddings = [read_embedding(_numbered(listed, index), EMBEDDING_KEYS) for index in range(len(names))]
     bonds = {(place[a], place[b]): bond for (a, b), bond in _read_bonds(document.section('bonds'), len(names)).items()}
     tables: list[FunctionTable] = [{} for _ in names]
+    count = 0
     for index, embedding in enumerate(embeddings):
         for entry in document.section('functions').sections(index, f'element {names[index]}: function'):
             found = _read_function(entry, place, embedding.n_densities)
             if found.keys() & tables[place[index]].keys():
                 raise refusal(entry.where, 'mus, ns, ls', 'the same again', 'one entry for each')
             tables[place[index]].update(found)
+            count += 1
+    check_count(str(path), COUNT_KEY, document.values.get(COUNT_KEY, count), count)
     ordered = tuple(embeddings[place.index(index)] for index in range(len(names)))
     spacing = document.number('deltaSplineBins')
     potential = assemble(str(path), elements, bonds, ordered, tables, bin_width=spacing)

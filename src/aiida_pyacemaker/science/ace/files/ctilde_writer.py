@@ -13,6 +13,7 @@ from ..couplings import symmetrised
 from ..potential import AcePotential
 from .document import array, number
 
+COUNT_KEY = 'number_of_functions'
 EMBEDDING_KEYS = {
     'n_densities': 'ndensity',
     'parameters': 'FS_parameters',
@@ -75,9 +76,9 @@ def _lines(potential: AcePotential) -> Iterator[str]:
     yield from (f'deltaSplineBins: {number(potential.bin_width)}', 'embeddings:')
     for element, embedding in enumerate(potential.embeddings):
         yield f'  {element}: {_flow(_values(embedding, EMBEDDING_KEYS))}'
-    yield from ('bonds:', *_bond_lines(potential), 'functions:')
-    for element in range(len(potential.elements)):
-        functions = ctilde_functions(potential, element)
+    products = [ctilde_functions(potential, element) for element in range(len(potential.elements))]
+    yield from ('bonds:', *_bond_lines(potential), f'{COUNT_KEY}: {sum(map(len, products))}', 'functions:')
+    for element, functions in enumerate(products):
         yield f'  {element}:' if functions else f'  {element}: []'
         for function in functions:
             yield f'    - {_flow(_function_values(element, function))}'

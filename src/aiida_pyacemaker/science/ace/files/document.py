@@ -81,7 +81,7 @@ class Section:
         except (TypeError, ValueError):
             raise refusal(self.where, key, value, wanted) from None
         if numbers.shape != shape and (shape is not None or numbers.ndim != 1):
-            raise refusal(self.where, key, f'{value} of shape {numbers.shape}' if shape else value, wanted)
+            raise refusal(self.where, key, f'shape {numbers.shape}' if shape else value, wanted)
         if not np.isfinite(numbers).all():
             raise refusal(self.where, key, value, 'finite numbers')
         return numbers
@@ -114,7 +114,7 @@ class Section:
 
     def sections(self, key: Any, name: str) -> Iterator[Section]:
         """Yield the mappings of a list, named and numbered from 1."""
-        entries = self._typed(key, self.values.get(key) or [], list, 'a list of mappings')
+        entries = self._typed(str(key), self.values.get(key), list, 'a list of mappings')
         for number, entry in enumerate(entries, start=1):
             where = f'{self.where}: {name} {number}'
             yield Section(where, Section(where, {})._typed('an entry', entry, dict, 'a mapping'))

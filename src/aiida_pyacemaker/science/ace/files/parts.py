@@ -74,6 +74,12 @@ def check_inner_cutoffs(where: str, bonds: Mapping[tuple[int, int], Bond], key: 
         raise refusal(where, key, ' and '.join(kinds), 'the same for all pairs')
 
 
+def check_count(where: str, key: str, stated: object, found: int) -> None:
+    """Refuse a file of ours that was cut between two functions; files of pacemaker state no number."""
+    if str(stated) != str(found):
+        raise refusal(where, key, stated, f'the {found} that follow: the file is damaged or truncated')
+
+
 def assemble(
     where: str,
     elements: tuple[str, ...],
