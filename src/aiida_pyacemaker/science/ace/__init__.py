@@ -3,6 +3,7 @@
 from ..laws import assert_potential_obeys_laws
 from .active_set import ActiveSet
 from .basis import build_potential
+from .batch import FramesEvaluation, evaluate_frames
 from .calculator import AceCalculator
 from .design import DesignRows, design_rows
 from .embedding import Embedding
@@ -19,10 +20,12 @@ __all__ = [
     'DesignRows',
     'Embedding',
     'Evaluation',
+    'FramesEvaluation',
     'NeighbourEvaluation',
     'assert_potential_obeys_laws',
     'build_potential',
     'design_rows',
     'evaluate',
+    'evaluate_frames',
     'evaluate_neighbours',
 ]

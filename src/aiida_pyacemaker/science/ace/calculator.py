@@ -1,13 +1,16 @@
-"""ASE calculator of a linear ACE potential, with baseline and extrapolation grade."""
+"""ASE calculator of an ACE potential, with baseline and extrapolation grade."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
+from ..neighbours import VerletList
+from .active_set import ActiveSet
 from .evaluator import GradesProjections, evaluate
 
 if TYPE_CHECKING:
@@ -27,20 +30,28 @@ class Baseline(Protocol):
 
 
 class AceCalculator(Calculator):
-    """Energy, energies, forces, stress and, with an active set, ``results['gamma']`` (n,), dimensionless."""
+    """
+    Energy, energies, forces, stress and, with an active set, ``results['gamma']`` (n,), dimensionless.
+
+    ``active_set``: the set, or the path of its ``.asi``. ``skin``: Å that the neighbour list reaches further, so that
+    it outlives steps of MD and of a relaxation.
+    """
 
     implemented_properties: ClassVar[list[str]] = ['energy', 'free_energy', 'energies', 'forces', 'stress']
 
     def __init__(
         self,
         potential: AcePotential,
-        active_set: GradesProjections | None = None,
+        active_set: GradesProjections | str | Path | None = None,
         baseline: Baseline | None = None,
+        *,
+        skin: float = 1.0,
     ) -> None:
         super().__init__()
         self.potential = potential
-        self.active_set = active_set
+        self.active_set = active_set_of(potential, active_set)
         self.baseline = baseline
+        self._list = VerletList(potential.cutoff, skin)
 
     def calculate(
         self,
@@ -50,7 +61,7 @@ class AceCalculator(Calculator):
     ) -> None:
         """Evaluate; `ValueError` for an element unknown to the potential."""
         super().calculate(atoms, properties, system_changes)
-        found = evaluate(self.potential, self.atoms, active_set=self.active_set)
+        found = evaluate(self.potential, self.atoms, active_set=self.active_set, neighbours=self._list)
         parts = [(found.energies, found.forces, found.stress)]
         if self.baseline is not None:
             parts.append(self.baseline.evaluate(self.atoms))
@@ -62,3 +73,8 @@ class AceCalculator(Calculator):
         if found.gamma is not None:
             results['gamma'] = found.gamma
         self.results = results
+
+
+def active_set_of(potential: AcePotential, given: GradesProjections | str | Path | None) -> GradesProjections | None:
+    """Return the active set that ``given`` is or names; `ValueError` where it was built for another potential."""
+    return ActiveSet.read(given).of(potential) if isinstance(given, str | Path) else given

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..neighbours import Pairs, pairs_of
+from ..neighbours import VerletList, pairs_of
 from .engine.compiled import compiled
 from .engine.run import NeighbourList, Sums, evaluate_list
 
@@ -82,7 +82,7 @@ def checked_list(species_index: Any, first_index: Any, neighbour_index: Any, vec
     return NeighbourList(species, first, neighbour, pairs)
 
 
-def _sums(potential: AcePotential, given: NeighbourList, *, with_projections: bool) -> Sums:
+def evaluate_list_of(potential: AcePotential, given: NeighbourList, *, with_projections: bool) -> Sums:
     """Evaluate a list; energies get their reference."""
     count = len(potential.elements)
     if len(given.species) and not 0 <= given.species.min() <= given.species.max() < count:
@@ -110,7 +110,7 @@ def evaluate_neighbours(
     (``OMP_NUM_THREADS``).
     """
     given = checked_list(species_index, first_index, neighbour_index, vectors)
-    found = _sums(potential, given, with_projections=with_projections)
+    found = evaluate_list_of(potential, given, with_projections=with_projections)
     return NeighbourEvaluation(
         energies=found.energies,
         forces=found.forces,
@@ -131,21 +131,21 @@ def evaluate(
     *,
     active_set: GradesProjections | None = None,
     with_projections: bool = False,
-    pairs: Pairs | None = None,
+    neighbours: VerletList | None = None,
 ) -> Evaluation:
     """
     Evaluate one structure; with an active set also the projections and γ. `ValueError` for an unknown element.
 
-    ``pairs``: its neighbours to the largest cut-off or beyond, where they are known.
+    ``neighbours``: a list of the largest cut-off, kept from structure to structure; without it one is made.
     """
     species = potential.species_index(atoms.get_chemical_symbols())
     wanted = with_projections or active_set is not None
     if not (np.isfinite(atoms.positions).all() and np.isfinite(np.asarray(atoms.cell)).all()):
         return _non_finite(potential, species, wanted, active_set is not None)
-    if pairs is None:
-        pairs = pairs_of(atoms.positions, np.asarray(atoms.cell), atoms.pbc, potential.cutoff)
+    structure = (atoms.positions, np.asarray(atoms.cell), atoms.pbc)
+    pairs = pairs_of(*structure, potential.cutoff) if neighbours is None else neighbours.pairs(*structure)
     given = checked_list(species, pairs.starts, pairs.second, pairs.vectors)
-    found = _sums(potential, given, with_projections=wanted)
+    found = evaluate_list_of(potential, given, with_projections=wanted)
     rows = None if found.projections is None else split(found.projections, species, potential.n_functions)
     return Evaluation(
         energies=found.energies,

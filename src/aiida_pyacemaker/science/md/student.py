@@ -38,9 +38,8 @@ class StudentEvaluator:
     def evaluate(self, elements: Integers, pairs: Pairs, *, with_gamma: bool) -> Answer:
         """Return energy, forces, virial in LAMMPS' order, γ or None (see :class:`~.server.Evaluator`)."""
         species = self._species[elements]
-        starts = np.concatenate([[0], np.cumsum(np.bincount(pairs.first, minlength=len(species)))])
         found = evaluate_neighbours(
-            self.potential, species, starts, pairs.second, pairs.vectors, with_projections=with_gamma
+            self.potential, species, pairs.starts, pairs.second, pairs.vectors, with_projections=with_gamma
         )
         gamma = None
         if found.projections is not None:

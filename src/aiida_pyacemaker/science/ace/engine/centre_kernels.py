@@ -28,6 +28,8 @@ from .product_kernels import adjoint, back_propagate, densities, multiply, proje
 
 OPTIONS = {'cache': True, 'error_model': 'numpy', 'nogil': True}
 INLINE = {'cache': True, 'error_model': 'numpy', 'forceinline': True}
+SOURCES = 'e2585b08130298e3'
+"""Digest of the files that are inlined here: numba's cache looks at this file alone, so it must change with them."""
 SPAN = 12
 BY_DENSITY, BY_DISTANCE = 1, 2
 
@@ -36,7 +38,7 @@ BY_DENSITY, BY_DISTANCE = 1, 2
 def pair_stage(k, centre, shape, neighbours, bonds, radial, scratch):
     """Fill geometry, radial columns, A and the sums of the pair columns of centre ``k`` of eight."""
     n_elements, l_max, _, n_pair, capacity, n_rows, n_columns, n_tiles, base_width = shape
-    table, harmonics, spacing, n_bins, far, base_table, base_layout = radial
+    table, harmonics, grid, far, base_table, base_offsets = radial
     geometry, values, slopes, starts, targets, bins, weights, atomic, sums, closest, base_sums = scratch
     gather(k, centre, neighbours, bonds, (n_elements, capacity, n_rows, far), (geometry, starts, targets))
     nearest, row = splat(far), neighbours[3][centre] * n_elements
@@ -53,10 +55,10 @@ def pair_stage(k, centre, shape, neighbours, bonds, radial, scratch):
         for g in range(begin, end):
             r = place(geometry, g * n_rows * 8, l_max, harmonics)
             nearest = least(r, nearest)
-            hermite_weights(r, spacing, n_bins, bins, weights)
+            hermite_weights(r, grid[2 * row], grid[2 * row + 1], bins, weights)
             radials(table, offset, width, bins, weights, values, slopes, g * n_columns * 8)
             if base_width:
-                sum_base(base_table, base_layout[row], base_width, bins, weights, base_sums, base_at)
+                sum_base(base_table, base_offsets[row], base_width, bins, weights, base_sums, base_at)
         atomic_base(row, (begin, end, n_rows), l_max, n_columns, bonds, geometry, values, atomic, k * n_tiles * 8)
         for p in range(n_pair):
             found = splat(0.0)

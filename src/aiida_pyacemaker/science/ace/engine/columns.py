@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core_repulsion import pair_core_density
-from ..radial import node_table
+from ..radial import base_functions, radial_functions
 from .products import Slot
 
 if TYPE_CHECKING:
@@ -86,24 +86,57 @@ def arrange_columns(slots: list[list[Slot]], l_max: int, n_pair: int) -> Columns
     )
 
 
-def radial_tables(potential: AcePotential, columns: Columns, n_bins: int) -> tuple[Array, Index]:
-    """Return the node tables of all bonds, each (bins + 1, 2, width), one after the other, and their offsets."""
-    sizes = (n_bins + 1) * 2 * columns.width
+class Grid(NamedTuple):
+    """
+    Nodes of one bond's tables: bins of equal ``width`` Å up to the cut-off, as LAMMPS has them, and an empty one.
+
+    Functions are 0 at the node of the cut-off, so that a jump there becomes a steep slope.
+    """
+
+    width: float
+    n_bins: int
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        return self.n_bins + 2
+
+    @property
+    def inside(self) -> Array:
+        """Distances of the nodes below the cut-off, (n_bins,) Å."""
+        return np.arange(self.n_bins) * np.float64(self.width)
+
+    def scaled(self, functions: tuple[Array, Array]) -> Array:
+        """Return nodes (n_bins, 2, functions) of values and slopes (functions, n_bins): slopes times the width."""
+        return np.stack([functions[0].T, functions[1].T * self.width], axis=1)
+
+
+def grid_of(bond: Bond, spacing: float) -> Grid:
+    """Return the nodes of a bond: bins of at least ``spacing`` Å."""
+    n_bins = int(bond.cutoff / spacing)
+    return Grid(bond.cutoff / n_bins, n_bins)
+
+
+def radial_tables(potential: AcePotential, columns: Columns) -> tuple[Array, Index]:
+    """Return the node tables of all bonds, each (nodes, 2, width), one after the other, and their offsets."""
+    bonds = [bond for _, bond in sorted(potential.bonds.items())]
+    grids = [grid_of(bond, potential.bin_width) for bond in bonds]
+    sizes = np.array([grid.n_nodes for grid in grids]) * 2 * columns.width
     offsets = np.cumsum(sizes) - sizes
     flat = aligned(int(sizes.sum()))
-    for row, (size, offset) in enumerate(zip(sizes, offsets, strict=True)):
-        target = flat[offset:][:size].reshape(n_bins + 1, 2, -1)
-        a, b = divmod(row, columns.n_elements)
-        bond = potential.bonds[a, b]
-        nodes = node_table(bond, n_bins, potential.bin_width)
+    for row, (bond, grid, offset) in enumerate(zip(bonds, grids, offsets, strict=True)):
+        target = flat[offset:][: sizes[row]].reshape(grid.n_nodes, 2, -1)[: grid.n_bins]
+        nodes = grid.scaled(radial_functions(grid.inside, bond))
         for ell, (first, count) in enumerate(zip(columns.first[row], columns.count[row], strict=True)):
             source = bond.n_base + ell * bond.n_max
             target[:, :, first : first + count] = nodes[:, :, source : source + count]
+        a, b = divmod(row, columns.n_elements)
         pairs = int(columns.pairs[row])
         target[:, :, pairs : pairs + potential.n_densities] = nodes[:, :, : bond.n_base] @ rank_one(potential, a, b)
         if bond.core_repulsion[0] != 0.0:
-            core = _core_nodes(potential, (a, b), n_bins)
-            target[:, :, pairs + potential.n_densities] = core
+            with np.errstate(divide='ignore', invalid='ignore', over='ignore'):  # no value at distance 0
+                core = pair_core_density(grid.inside, bond, (potential.elements[a], potential.elements[b]))
+                target[:, :, pairs + potential.n_densities] = grid.scaled(core)
     return flat, offsets
 
 
@@ -117,24 +150,16 @@ def rank_one(potential: AcePotential, centre: int, neighbour: int) -> Array:
     return found
 
 
-def _core_nodes(potential: AcePotential, pair: tuple[int, int], n_bins: int) -> Array:
-    """Return the nodes of the core density, (bins + 1, 2); it has no value at distance 0."""
-    r: Array = np.arange(n_bins + 1) * np.float64(potential.bin_width)
-    names = (potential.elements[pair[0]], potential.elements[pair[1]])
-    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-        value, slope = pair_core_density(r, potential.bonds[pair], names)
-    return np.column_stack([value, slope * potential.bin_width])
-
-
-def base_tables(bonds: Sequence[Bond], n_bins: int, spacing: float) -> tuple[Array, Index, int]:
-    """Return the node tables of the base functions, (bins + 1, 2, width) each, offsets (E²,), width."""
+def base_tables(bonds: Sequence[Bond], spacing: float) -> tuple[Array, Index, int]:
+    """Return the node tables of the base functions, (nodes, 2, width) each, offsets (E²,), width."""
     width = rounded(max(bond.n_base for bond in bonds))
-    size = (n_bins + 1) * 2 * width
-    flat = aligned(size * len(bonds))
-    for row, bond in enumerate(bonds):
-        nodes = node_table(bond, n_bins, spacing)[:, :, : bond.n_base]
-        flat[row * size :][:size].reshape(-1, 2, width)[:, :, : bond.n_base] = nodes
-    return flat, np.arange(len(bonds), dtype=np.int64) * size, width
+    grids = [grid_of(bond, spacing) for bond in bonds]
+    ends = np.cumsum([grid.n_nodes * 2 * width for grid in grids])
+    flat, offsets = aligned(int(ends[-1])), np.concatenate([[0], ends[:-1]])
+    for bond, grid, offset in zip(bonds, grids, offsets, strict=True):
+        target = flat[offset:][: grid.n_nodes * 2 * width].reshape(-1, 2, width)
+        target[: grid.n_bins, :, : bond.n_base] = grid.scaled(base_functions(grid.inside, bond))
+    return flat, offsets, width
 
 
 def harmonic_recursion(l_max: int) -> Array:

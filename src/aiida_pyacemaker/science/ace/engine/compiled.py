@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .centre_kernels import BY_DENSITY, BY_DISTANCE
-from .columns import Array, Index, arrange_columns, base_tables, harmonic_recursion, radial_tables
+from .columns import Array, Index, arrange_columns, base_tables, grid_of, harmonic_recursion, radial_tables
 from .embedding_kernels import POWER, SHIFTED_SCALED
 from .products import ElementProducts, Pair, Products, Slot, element_products, flatten
 
@@ -29,14 +29,15 @@ class CompiledPotential:
         self.n_densities = potential.n_densities
         # beyond the densities: the core density and the distance of the neighbour that decides
         self.n_pair = self.n_densities + (0 if all(bond.acts_through_radials for bond in self._bonds) else 2)
-        self.spacing = potential.bin_width
-        self.n_bins = int(np.ceil(potential.cutoff / self.spacing)) + 1
+        self._spacing = potential.bin_width
         found = [element_products(functions) for functions in potential.functions]
         self.columns = arrange_columns([element.slots for element in found], self.l_max, self.n_pair)
         self.products = self._flatten(found, potential)
         self.elements = _element_arrays(potential, self._bonds)
         self._coefficients = _term_weights(potential, self.products)
-        self._tables, self._offsets = radial_tables(potential, self.columns, self.n_bins)
+        self._tables, self._offsets = radial_tables(potential, self.columns)
+        self._cutoffs = np.array([bond.cutoff for bond in self._bonds])
+        self._grid = np.array([grid_of(bond, self._spacing) for bond in self._bonds], dtype=float).ravel()
         self._harmonics = harmonic_recursion(self.l_max)
 
     def _flatten(self, found: list[ElementProducts], potential: AcePotential) -> Products:
@@ -61,21 +62,23 @@ class CompiledPotential:
     @cached_property
     def base(self) -> tuple[Array, Index, int]:
         """Tables of the base functions: only projections need them."""
-        return base_tables(self._bonds, self.n_bins, self.spacing)
+        return base_tables(self._bonds, self._spacing)
 
     @cached_property
     def bonds(self) -> tuple[Any, ...]:
         """Squared cut-offs (E²,), table layout (E² × 3), columns and tiles."""
         layout = np.column_stack([self._offsets, self.columns.width, self.columns.pairs]).ravel()
-        cutoffs = np.array([bond.cutoff for bond in self._bonds])
-        return cutoffs**2, layout, *(np.ravel(a) for a in (self.columns.first, self.columns.count, self.columns.tiles))
+        return (
+            self._cutoffs**2,
+            layout,
+            *(np.ravel(a) for a in (self.columns.first, self.columns.count, self.columns.tiles)),
+        )
 
     def radial(self, *, with_base: bool) -> tuple[Any, ...]:
         """Radial tables, the recursion of the harmonics, the grid and the distance that pads."""
         empty = (np.zeros(0), np.zeros(0, dtype=np.int64))
         base_table, base_offsets = self.base[:2] if with_base else empty
-        far = (self.n_bins - 0.5) * self.spacing
-        return self._tables, self._harmonics, self.spacing, self.n_bins, far, base_table, base_offsets
+        return self._tables, self._harmonics, self._grid, 2.0 * self._cutoffs.max(), base_table, base_offsets
 
     @cached_property
     def terms(self) -> tuple[Any, ...]:
@@ -94,9 +97,8 @@ def _element_arrays(potential: AcePotential, bonds: list[Bond]) -> tuple[Any, ..
     """Return kinds (E,), parameters (E × 2 D,), core cut-offs (E × 2,), modes (E,), inner cut-offs (E² × 2,), max."""
     embeddings, n_elements = potential.embeddings, len(potential.elements)
     kinds = [POWER if embedding.kind == 'FinnisSinclair' else SHIFTED_SCALED for embedding in embeddings]
-    fades = [bond.inner_cutoff_type == 'zbl' and bond.inner_cutoff > 0.0 for bond in bonds]
+    by_distance = np.array([potential.bonds[a, 0].inner_cutoff_type == 'zbl' for a in range(n_elements)])
     inner = np.array([(bond.inner_cutoff, bond.inner_width) for bond in bonds])
-    by_distance = np.array(fades).reshape(n_elements, n_elements).any(axis=1)
     return (
         np.array(kinds, dtype=np.int64),
         np.array([value for embedding in embeddings for value in embedding.parameters]),

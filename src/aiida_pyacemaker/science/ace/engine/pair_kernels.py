@@ -87,12 +87,12 @@ def place(geometry, at, l_max, harmonics):
 
 
 @njit(**OPTIONS)
-def hermite_weights(r, spacing, n_bins, bins, weights):
+def hermite_weights(r, width, last, bins, weights):
     """Fill the bins of eight distances and the weights of value step and node slopes: three of f, three of f'."""
     one, two, three, six = splat(1.0), splat(2.0), splat(3.0), splat(6.0)
-    inverse = splat(1.0 / spacing)
+    inverse = splat(1.0 / width)
     scaled = r * inverse
-    whole = least(truncate(scaled), splat(n_bins - 1.0))
+    whole = least(truncate(scaled), splat(last))  # what is no number goes to the last bin too, and stays none
     t = scaled - whole
     back = one - t
     store_integers(bins, 0, whole)
