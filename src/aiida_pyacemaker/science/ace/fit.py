@@ -32,7 +32,7 @@ class Ridge:
     """
 
     value: float | str = 'evidence'
-    floor: float = 1e-10
+    floor: float = 1e-13
 
     @classmethod
     def from_config(cls, config: FitConfig) -> Ridge:

@@ -29,7 +29,7 @@ class FitConfig(Settings):
     force_ceiling: Positive | None = None
     robust_threshold: Positive | None = None
     ridge: Positive | Literal['evidence', 'cross-validation'] | None = None
-    ridge_floor: Positive = 1e-10
+    ridge_floor: Positive = 1e-13
     n_folds: Annotated[int, Field(ge=2)] = 5
     complete_active_set: bool = False
     old_teacher_policy: Literal['forget', 'down-weight'] = 'down-weight'
