@@ -73,11 +73,11 @@ def active_set_command(
     student: Student, structures: tuple[Path, ...], output: Path, complete: bool, threshold: float, as_json: bool
 ) -> None:
     """Build the active set (.asi) of POTENTIAL from the atoms of STRUCTURES with force_weight > 0 (1 where missing)."""
-    from ...science.ace.active_set import active_set_of
+    from ...science.ace.active_set import active_set_from
 
     ace = student.potential
     try:
-        built = active_set_of(ace, read_structures(*structures), complete=complete)
+        built = active_set_from(ace, read_structures(*structures), complete=complete)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     built.write(output)

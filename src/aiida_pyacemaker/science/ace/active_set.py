@@ -157,7 +157,7 @@ def build_active_set(candidates: Mapping[str, Array], *, complete: bool = False)
     return built
 
 
-def active_set_of(potential: AcePotential, structures: Iterable[Atoms], *, complete: bool = False) -> ActiveSet:
+def active_set_from(potential: AcePotential, structures: Iterable[Atoms], *, complete: bool = False) -> ActiveSet:
     """Return the active set of the atoms with weight > 0 (array ``force_weight``, 1 where missing) of ``structures``.
 
     One structure is held at a time. Errors are those of :func:`build_active_set`; ``ValueError`` names the structure
