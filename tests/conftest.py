@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def lammps_code(aiida_code_installed, localhost):
         computer=localhost,
         default_calc_job_plugin='pyacemaker.lammps',
         filepath_executable=find_program('pyacemaker-lmp'),
+    )
+
+
+@pytest.fixture
+def pacemaker_code(aiida_code_installed, localhost):
+    """The `pacemaker` program; what needs it is skipped where there is none, for no registry carries it."""
+    path = os.environ.get('PACEMAKER') or shutil.which('pacemaker')
+    if path is None:
+        pytest.skip('no `pacemaker` on PATH: install it from its own repository, or set PACEMAKER=/path/to/pacemaker')
+    return aiida_code_installed(
+        label='pacemaker', computer=localhost, default_calc_job_plugin='pyacemaker.pacemaker', filepath_executable=path
     )
 
 
@@ -156,3 +168,29 @@ def distilled(tiny_distillation, finished):
         assert node.is_finished_ok, node.exit_message
         finished['distilled'] = node.pk
     return orm.load_node(finished['distilled'])
+
+
+def find_stock_lmp():
+    """Return a LAMMPS with ML-PACE: of the environment variable PYACEMAKER_LMP, else on the search path, else None."""
+    folders = os.environ.get('PATH', '').split(os.pathsep)
+    given = os.environ.get('PYACEMAKER_LMP')
+    for path in [given] if given else [shutil.which('lmp', path=folder) for folder in folders]:
+        if path is not None:
+            listed = subprocess.run([path, '-h'], capture_output=True, text=True, timeout=60, check=False).stdout
+            if 'pace/extrapolation' in listed:
+                return path
+    return None
+
+
+@pytest.fixture
+def stock_lmp_code(aiida_code_installed, localhost):
+    """A LAMMPS that has ML-PACE itself; a test that needs it is skipped where there is none."""
+    program = find_stock_lmp()
+    if program is None:
+        pytest.skip('no lmp with pace/extrapolation on PATH or in PYACEMAKER_LMP')
+    return aiida_code_installed(
+        label='stock-lmp',
+        computer=localhost,
+        default_calc_job_plugin='pyacemaker.lammps',
+        filepath_executable=program,
+    )

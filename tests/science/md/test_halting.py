@@ -1,16 +1,31 @@
 """The halting rule as LAMMPS runs it equals its NumPy twin, for every way a grade can misbehave."""
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
 from stand_in import Table, run_segment
 
-from aiida_pyacemaker.science.config import ActiveLearningThresholds
+from aiida_pyacemaker.science.config import ActiveLearningThresholds, MdConfig
 from aiida_pyacemaker.science.frames import Frames
-from aiida_pyacemaker.science.md import choose_learning_frame, find_halt, is_physical
+from aiida_pyacemaker.science.md import (
+    Segment,
+    choose_learning_frame,
+    find_halt,
+    is_physical,
+    read_log,
+    write_script,
+    write_structure,
+)
 
 NAN, INF = np.nan, np.inf
 QUIET = [0, 0, 0, 0]
+FOUR_ATOMS = Atoms('Cu4', positions=np.eye(4, 3) * 4.0, cell=[8.0, 8.0, 8.0], pbc=True)
+GRADES_LINE = 'fix gam all pair 10 pace/extrapolation gamma 1'
 
 # grades of four atoms, check by check; rule: call 5, danger 10, three checks in a row
 TRUTH = {
@@ -38,13 +53,12 @@ TRUTH = {
 def run_table(folder, table, persistence, at_setup=QUIET, **rule):
     """Return (kind, check) of the halt that LAMMPS found, or None."""
     evaluator = Table([at_setup, *table])
-    atoms = Atoms('Cu4', positions=np.eye(4, 3) * 4.0, cell=[8.0, 8.0, 8.0], pbc=True)
     status, log = run_segment(
         folder,
         lambda *_: evaluator,
         md={'n_steps': 10 * len(table), 'ensemble': 'nve', 'temperature_start_K': 1e-6},
         rule={'persistence': persistence, **rule},
-        atoms=atoms,
+        atoms=FOUR_ATOMS,
     )
     assert status == 0, log.error
     if not log.halts:
@@ -70,6 +84,51 @@ def test_truth_table(tmp_path, name):
     assert run_table(tmp_path / 'atom', table, 'atom') == by_atom
 
 
+def as_formula(table):
+    """Return LAMMPS' formula of a table of grades: row k is the check at step 10 (k + 1)."""
+    words = {'inf': 'exp(1000)', 'nan': 'exp(1000)-exp(1000)'}
+    cells = [
+        f'ternary((step=={10 * (row + 1)})*(id=={atom + 1}),{words.get(str(value), value)},0)'
+        for row, values in enumerate(table)
+        for atom, value in enumerate(values)
+        if value != 0
+    ]
+    return '+'.join(['0', *cells])
+
+
+@pytest.mark.parametrize(
+    'name', ['three in a row', 'the streak is reset', 'the streak wanders over atoms', 'wanders, then stays',
+             'danger once', 'danger wins', 'NaN of one atom is danger', 'NaN of all atoms is danger', 'inf is danger'],
+)  # fmt: skip
+def test_the_script_as_it_is_halts_a_stock_program_with_made_up_grades(tmp_path, name):
+    """No engine of ours in between: the text runs in ``lmp``; its ``pace`` lines are replaced and nothing else."""
+    table, *wanted = TRUTH[name]
+    made_up = f'variable made_up atom "{as_formula(table)}"\nfix gam all store/state 10 v_made_up'
+    segment = Segment(
+        md=MdConfig(n_steps=10 * len(table), dump_every=10, ensemble='nve', temperature_start_K=1e-6),
+        thresholds=ActiveLearningThresholds(),
+        elements=['Cu'],
+        pair_lines=('pair_style zero 3.0', 'pair_coeff * *'),
+        seed=1,
+    )
+    lmp = Path(sys.executable).parent / 'lmp'
+    for persistence, halt in zip(('system', 'atom'), wanted, strict=True):
+        rule = ActiveLearningThresholds(persistence=persistence)
+        text = write_script(replace(segment, thresholds=rule))
+        assert text.count(GRADES_LINE) == 1
+        folder = tmp_path / persistence
+        folder.mkdir()
+        write_structure(folder / 'start.data', FOUR_ATOMS, ['Cu'])
+        (folder / 'in.lmp').write_text(text.replace(GRADES_LINE, made_up))
+        subprocess.run([lmp, '-in', 'in.lmp', '-screen', 'none'], cwd=folder, check=True, timeout=60)
+        log = read_log((folder / 'log.lammps').read_text())
+        found = None
+        if log.halts:
+            kind = 'danger' if 'danger' in log.halts else 'call'
+            found = ({'danger': 'danger', 'call': 'halted'}[kind], log.halts[kind][0] // 10 - 1)
+        assert found == halt, persistence
+
+
 @pytest.mark.parametrize('seed', range(6))
 def test_random_grades_halt_lammps_and_the_twin_at_the_same_check(tmp_path, seed):
     rng = np.random.default_rng(seed)
@@ -89,9 +148,8 @@ def test_a_grade_without_finite_force_is_infinite(tmp_path):
                 forces[2] = NAN
             return energy, forces, virial, gamma
 
-    atoms = Atoms('Cu4', positions=np.eye(4, 3) * 4.0, cell=[8.0, 8.0, 8.0], pbc=True)
     evaluator = Broken([QUIET, QUIET, [1.0, 0, 0, 0], QUIET])
-    status, log = run_segment(tmp_path, lambda *_: evaluator, md={'n_steps': 30, 'ensemble': 'nve'}, atoms=atoms)
+    status, log = run_segment(tmp_path, lambda *_: evaluator, md={'n_steps': 30, 'ensemble': 'nve'}, atoms=FOUR_ATOMS)
     assert status == 0
     assert log.halts['danger'][0] == 20
 

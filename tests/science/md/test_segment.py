@@ -34,7 +34,7 @@ def resume(folder, old, load=load_student, **options):
     return run_segment(folder, load, **options)
 
 
-@pytest.mark.parametrize('ensemble', ['nve', 'nvt', 'langevin'])
+@pytest.mark.parametrize('ensemble', ['nve', 'nvt', 'npt', 'langevin'])
 def test_a_segment_begins_on_the_last_bits_of_the_one_before(tmp_path, ensemble):
     md = {'ensemble': ensemble, 'temperature_start_K': 500, 'temperature_end_K': 900}
     run_segment(tmp_path / 'a', load_student, md={**md, 'n_steps': 45})
@@ -47,18 +47,39 @@ def test_a_segment_begins_on_the_last_bits_of_the_one_before(tmp_path, ensemble)
         assert np.array_equal(last.columns[name], first.columns[name])
 
 
-@pytest.mark.parametrize(('ensemble', 'soft_start'), [('nvt', False), ('langevin', True)])
-def test_a_replayed_segment_gives_the_same_bits(tmp_path, ensemble, soft_start):
-    md = {'ensemble': ensemble, 'soft_start_steps': 20}
-    run_segment(tmp_path / 'a', load_student, md={**md, 'n_steps': 30})
-    for name in ('b', 'c'):
-        resume(tmp_path / name, tmp_path / 'a', md=md, soft_start=soft_start)
-    for name in ('last.dump', 'gamma.log', 'ring.100.dump', 'final.restart'):
-        assert filecmp.cmp(tmp_path / 'b' / name, tmp_path / 'c' / name, shallow=False), name
-    other = resume(tmp_path / 'd', tmp_path / 'a', md=md, soft_start=soft_start, seed=2)
-    same = filecmp.cmp(tmp_path / 'b' / 'last.dump', tmp_path / 'd' / 'last.dump', shallow=False)
-    assert other[0] == 0
-    assert same == (ensemble == 'nvt')  # a resumed Nosé-Hoover run draws no random number
+def tilted():
+    atoms = copper()
+    strain = np.array([[1.0, 0.0, 0.0], [0.1, 1.02, 0.0], [-0.07, 0.12, 0.98]])
+    atoms.set_cell(atoms.cell[:] @ strain, scale_atoms=True)
+    return atoms
+
+
+@pytest.mark.parametrize('cell', ['orthogonal', 'triclinic'])
+@pytest.mark.parametrize(
+    ('ensemble', 'soft_start'),
+    [('nve', False), ('nvt', False), ('npt', False), ('langevin', False), ('langevin', True)],
+)
+def test_a_replayed_segment_gives_the_same_bits_on_any_number_of_threads(
+    tmp_path, monkeypatch, ensemble, soft_start, cell
+):
+    barostat = {'barostat': 'tri' if cell == 'triclinic' else 'aniso', 'pressure_end_GPa': 2.0}
+    md = {'ensemble': ensemble, 'soft_start_steps': 20, 'temperature_start_K': 900, 'restart_every': 20, **barostat}
+    atoms = tilted() if cell == 'triclinic' else copper()
+    run_segment(tmp_path / 'a', load_student, md={**md, 'n_steps': 30}, atoms=atoms)
+    for name, threads in (('b', 1), ('c', 1), ('d', 2)):
+        monkeypatch.setenv('OMP_NUM_THREADS', str(threads))
+        status, log = resume(tmp_path / name, tmp_path / 'a', md=md, soft_start=soft_start)
+        assert status == 0, log.error
+    for name in ('last.dump', 'gamma.log', 'ring.100.dump', 'final.restart', 'restart.a', 'restart.b'):
+        for other in ('c', 'd'):
+            assert filecmp.cmp(tmp_path / 'b' / name, tmp_path / other / name, shallow=False), (other, name)
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    status, _ = resume(tmp_path / 'e', tmp_path / 'a', md=md, soft_start=soft_start, seed=2)
+    same = filecmp.cmp(tmp_path / 'b' / 'last.dump', tmp_path / 'e' / 'last.dump', shallow=False)
+    assert status == 0
+    assert same == (ensemble != 'langevin')  # only random forces draw from the seed of a resumed run
+    first, last = (read_dump(tmp_path / 'b' / f'{end}.dump')[0] for end in ('first', 'last'))
+    assert np.array_equal(first.cell, last.cell) == (ensemble != 'npt')
 
 
 def test_a_resumed_nose_hoover_run_is_the_uninterrupted_one(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..config import ActiveLearningThresholds, MdConfig
 
-if TYPE_CHECKING:  # pyacemaker-lmp sets the number of threads before numba is imported
+if TYPE_CHECKING:  # pyacemaker-lmp reads its command line before it loads numba
     from ..ace import AcePotential
     from ..baseline import PairBaseline
 

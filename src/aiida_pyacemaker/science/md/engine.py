@@ -214,9 +214,9 @@ def main() -> None:
     except EngineError as error:
         print(f'ERROR: {error}', file=sys.stderr)
         sys.exit(1)
-    # before numba is imported: it reads its number of threads once; LAMMPS itself and BLAS run on one
+    # the evaluator's threads; BLAS and LAMMPS itself run on one
     threads = arguments.n_threads or os.environ.get('OMP_NUM_THREADS') or 1
-    os.environ |= {'NUMBA_NUM_THREADS': str(threads), 'OMP_NUM_THREADS': '1'}
+    os.environ['OMP_NUM_THREADS'] = str(threads)
     from .student import load_student
 
     with threadpool_limits(1):
