@@ -72,6 +72,14 @@ def pairs_of(positions: Floats, cell: Floats, pbc: Flags, cutoff: float) -> Pair
     return Pairs(starts=np.concatenate([[0], np.cumsum(counts)]), second=second.astype(np.int64), vectors=vectors)
 
 
+def _row_order(first: Integers, second: Integers, images: Integers, count: int) -> Integers:
+    """Return the order by first, second, image, however the list was found; one key sorts faster than five."""
+    key = first.astype(np.int64) * count + second
+    for axis in images.T.astype(np.int64):
+        key = key * (np.ptp(axis) + 1 if len(axis) else 1) + axis - axis.min(initial=0)
+    return np.argsort(key)
+
+
 class VerletList:
     """Pairs within ``cutoff``, looked up in a list that reaches ``skin`` further.
 
@@ -125,7 +133,7 @@ class VerletList:
         """List all pairs; returns the cell, whose sides without length got one."""
         box = box_around(positions, cell, pbc)
         first, second, images = _listed('ijS', positions, box, pbc, self.cutoff + self.skin)
-        order = np.lexsort((*images.T, second, first))
+        order = _row_order(first, second, images, len(positions))
         starts = np.concatenate([[0], np.cumsum(np.bincount(first, minlength=len(positions)))])
         self._pairs = (starts, second[order].astype(np.int64), images[order].astype(float))
         self._fractions, self._cell = positions @ np.linalg.inv(box[0]), box[0]
