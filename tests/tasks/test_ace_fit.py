@@ -160,3 +160,33 @@ def test_failures_have_names(first, tmp_path, monkeypatch, inputs, failure, mess
     result = run(tmp_path, monkeypatch, **inputs)
     assert not (tmp_path / 'potential.yaml').exists()
     assert (result['failure'], message in result['message']) == (failure, True), result
+
+
+def test_cross_validation_and_robust_weights_by_settings(tmp_path, monkeypatch):
+    """A wrong force of 5 eV/Å in one frame: with robust weights it no longer spoils the forces of the others."""
+    frames = labelled_frames(12, 1)
+    forces = frames.forces.copy()
+    forces[17] += 5.0
+    frames.with_columns(forces=forces).save(tmp_path / 'pool.npz')
+    labelled_frames(3, 5).save(tmp_path / 'held_out.npz')
+    robust = {'robust_threshold': 3.0, 'ridge': 'cross-validation', 'n_folds': 3}
+    results = {}
+    for name, extra in (('plain', {}), ('robust', robust)):
+        results[name] = run(
+            tmp_path / name, monkeypatch, datasets={'pool': '../pool.npz'}, held_out='../held_out.npz',
+            fit={**FIT, **extra}, baseline='ZBL',
+        )
+        assert results[name]['status'] == 0, results[name]
+    errors = {name: result['held_out']['rmse_forces_eV_per_A'] for name, result in results.items()}
+    assert errors['robust'] < 0.5 * errors['plain']
+    assert len(FitBlock.load(tmp_path / 'robust' / 'block_pool.npz').folds) == 3
+
+
+def test_weights_of_old_blocks_cannot_be_changed(first, tmp_path, monkeypatch):
+    folder, _ = first
+    result = run(
+        tmp_path, monkeypatch, blocks={'pool': str(folder / 'block_pool.npz')}, potential=str(folder),
+        fit={**FIT, 'weight_forces': 7.0},
+    )
+    assert result['failure'] == 'INVALID_INPUT'
+    assert 'forces=100.0' in result['message'] and 'forces=7.0' in result['message'] and 'frozen' in result['message']

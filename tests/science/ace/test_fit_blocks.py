@@ -1,12 +1,14 @@
 """The linear fit: gives back what made the labels; blocks add up to the batch; what is masked is not learnt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
 from fit_examples import BASELINE, CONFIG, ELEMENTS, labelled_frames, true_potential
 
 from aiida_pyacemaker.science.ace import build_potential, evaluate
-from aiida_pyacemaker.science.ace.blocks import FitBlock, make_fit_block
+from aiida_pyacemaker.science.ace.blocks import Assembly, FitBlock, make_fit_block
 from aiida_pyacemaker.science.ace.fit import Ridge, fit_reference_energies, prior_scales, solve_blocks
 from aiida_pyacemaker.science.ace.weights import RowWeights, atoms_too_close
 from aiida_pyacemaker.science.frames import HAS_FORCES, concatenate_frames
@@ -211,3 +213,56 @@ def test_evidence_picks_a_larger_ridge_for_noisier_labels(sources):
         noisy = sources['pool'].with_columns(forces=forces, label_mask=np.full(6, HAS_FORCES))
         ridges.append(solve([block(noisy, 'pool')], ridge='evidence').ridge)
     assert ridges[0] < ridges[1] < ridges[2]
+
+
+def test_sources_that_teach_nothing_are_refused(sources):
+    frames = sources['pool']
+    with pytest.raises(ValueError, match="source 'pool' holds no frames"):
+        block(frames.select([]), 'pool')
+    with pytest.raises(ValueError, match=r"source 'pool' has no row that counts: .* all others have weight 0"):
+        block(frames.with_columns(force_weight=np.zeros(frames.n_atoms)), 'pool')
+    mask = np.array([7, 7, 0, 7, 0, 7], dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"2 of 6 frames of source 'pool' have no label .* the first is frame 2"):
+        block(frames.with_columns(label_mask=mask), 'pool')
+    with pytest.raises(ValueError, match=r"no block with a factor > 0 among \['pool'\]"):
+        solve([block(frames, 'pool')], factors={'pool': 0.0})
+
+
+def test_what_gives_no_row_is_counted(sources):
+    frames = sources['pool']
+    weight = np.ones(frames.n_atoms)
+    weight[frames.span(3)] = 0.0
+    found = block(frames.with_columns(force_weight=weight), 'pool')
+    assert (found.n_unweighted, found.n_frames, found.n_rows['energy']) == (1, 6, 5)
+
+
+def test_duplicates_are_reported_and_count_as_they_are(sources):
+    frames = sources['pool']
+    twice = block(frames.select([0, 1, 0, 2]), 'pool')
+    assert twice.n_duplicates == 1 and twice.n_rows['energy'] == 4
+    result = solve([twice, block(frames.select([1, 5]), 'more')])
+    assert result.metrics['sources']['pool']['n_duplicate_frames'] == 1
+    assert result.metrics['n_duplicates_between_sources'] == 1
+
+
+def test_what_is_frozen_is_said(blocks):
+    """Basis, baseline and scaling are in the rows of a block: another of them is refused, never mixed."""
+    other = replace(blocks['surrogate'], frozen={**blocks['surrogate'].frozen, 'baseline': 'another'})
+    with pytest.raises(ValueError, match=r"'surrogate' .*baseline: block has another.* cannot be changed any more"):
+        solve([blocks['pool'], other])
+    scaled = replace(blocks['pool'], frozen={**blocks['pool'].frozen, 'scaling': '{}'})
+    with pytest.raises(ValueError, match=r'scaling: block has \{\}'):
+        solve([scaled])
+    with pytest.raises(ValueError, match="ridge is 'guess', expected a number, 'evidence'"):
+        solve([blocks['pool']], ridge='guess')
+
+
+def test_folds_survive_the_file(sources, tmp_path):
+    made = block(sources['pool'], 'pool', assembly=Assembly(n_folds=3))
+    made.save(tmp_path / 'block.npz')
+    again = FitBlock.load(tmp_path / 'block.npz')
+    assert [sorted(fold) for fold in again.folds] == [['energy', 'forces', 'stress']] * 3
+    rule = Ridge('cross-validation', 1e-12)
+    found = [solve_blocks([one], EMPTY, factors={}, ridge=rule, complete=True) for one in (made, again)]
+    assert found[0].ridge == found[1].ridge
+    assert found[0].potential.coefficients.tolist() == found[1].potential.coefficients.tolist()
