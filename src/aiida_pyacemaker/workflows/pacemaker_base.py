@@ -64,11 +64,11 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
             cls.results,
         )
         spec.expose_outputs(PacemakerCalculation, exclude=('interim', 'remote_folder', 'remote_stash', 'retrieved'))
-        spec.output_namespace('blocks', valid_type=AtomicDatasetData, dynamic=True,
+        spec.output_namespace('blocks', valid_type=AtomicDatasetData, dynamic=True, required=False,
                               help='The new labelled data by source: later fits replay from it.')  # fmt: skip
         spec.output_namespace('rows', valid_type=orm.ArrayData, dynamic=True, required=False,
                               help='Array `indices`: the rows of a block that count, where not all do.')  # fmt: skip
-        spec.exit_code(411, 'ERROR_NO_REMEDY', message='pacemaker failed and nothing is left to try: {message}')
+        spec.exit_code(411, 'ERROR_NO_REMEDY', message='The fit failed and nothing is left to try: {message}')
         spec.exit_code(501, 'USABLE_BUT_NOT_CONVERGED', message='The potential is usable but not converged: {message}')
 
     def setup(self) -> None:
@@ -156,7 +156,7 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
     )
     def go_on(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
         """Go on from the potential that the fit had when it was cut off; without one, begin again."""
-        self.report_error_handled(calculation, self._take_interim(calculation))
+        self._report_action(calculation, self._take_interim(calculation))
         return ProcessHandlerReport(True)
 
     @process_handler(priority=600, exit_codes=[CODES.ERROR_OUT_OF_MEMORY])
@@ -167,7 +167,7 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
             message = f'{calculation.exit_message} Batches hold one structure already'
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_REMEDY.format(message=message))
         self._change(batch_size=old // 2)
-        self.report_error_handled(calculation, f'batch_size {old} -> {old // 2}; {self._take_interim(calculation)}')
+        self._report_action(calculation, f'batch_size {old} -> {old // 2}; {self._take_interim(calculation)}')
         return ProcessHandlerReport(True)
 
     @process_handler(priority=600, exit_codes=[CODES.ERROR_NOT_FINITE, CODES.ERROR_DIVERGED])
@@ -182,17 +182,21 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
         self._change(**new)
         self.ctx.inputs.pop('start', None)
         changes = ', '.join(f'{name} {getattr(old, name):g} -> {value:g}' for name, value in new.items())
-        self.report_error_handled(calculation, f'{changes}; from where the fit began')
+        self._report_action(calculation, f'{changes}; from where the fit began')
         return ProcessHandlerReport(True)
 
     @process_handler(priority=600, exit_codes=[CODES.USABLE_BUT_NOT_CONVERGED])
     def accept(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
         """Keep a potential whose minimiser gave up: it is whole, and its errors are known."""
-        self.report_error_handled(calculation, 'the potential is kept as it is')
+        self._report_action(calculation, 'the potential is kept as it is')
         self.ctx.is_finished = True
         self.results()
         return ProcessHandlerReport(True, self.exit_codes.USABLE_BUT_NOT_CONVERGED.format(
             message=calculation.exit_message))  # fmt: skip
+
+    def _report_action(self, calculation: orm.CalcJobNode, action: str) -> None:
+        said = f'{calculation.process_label}<{calculation.pk}> failed [{calculation.exit_status}]'
+        self.report(f'{said}: {calculation.exit_message} Action taken: {action}')
 
     def _take_interim(self, calculation: orm.CalcJobNode) -> str:
         """Let the next run go on from what this one reached; return what changes."""
