@@ -4,7 +4,6 @@
 the folder for everything, ``PYTHONPATH`` holds this folder and the silicon example.
 """
 
-import itertools
 import json
 import os
 import signal
@@ -110,13 +109,20 @@ def orphans(root):
 
 
 def splices(root):
-    """Return, for each pair of segments of the main walker, whether the new one began on the old one's last bits."""
+    """Return, for each segment of the main walker that goes on from another's end, whether it began on its last bits.
+
+    A segment that goes back before an excursion begins at a restart file in the middle of another: no splice.
+    """
     held_out = [link.node for link in root.base.links.get_outgoing().all() if link.link_label == 'held_out_walker']
     outside = {child.pk for walker in held_out for child in walker.called_descendants}
     segments = [node for node in root.called_descendants if node.process_label == 'LammpsCalculation']
     segments = sorted((node for node in segments if node.pk not in outside), key=lambda node: node.pk)
+    ends = {node.outputs.restart.uuid: node for node in segments if 'restart' in node.outputs}
     rows = []
-    for old, new in itertools.pairwise(segments):
+    for new in segments:
+        old = ends.get(new.inputs.restart.uuid) if 'restart' in new.inputs else None
+        if old is None:
+            continue
         before, after = old.outputs.boundary, new.outputs.boundary
         rows.append(
             {

@@ -34,6 +34,8 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         add_shared_ports(spec, *SETTINGS)
         add_trainer_ports(spec)
         spec.input('lammps_code', valid_type=orm.AbstractCode, help='`lmp` with ML-PACE, or `pyacemaker-lmp`.')
+        spec.input('lammps_options', valid_type=dict, non_db=True, default=dict,
+                   help='Scheduler options of the MD, over those of `options`: GPUs, ranks, a queue.')  # fmt: skip
         add_pw_ports(spec)
         spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
         spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
@@ -307,7 +309,7 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         return f'round_{self.ctx.round:02d}_{step}'
 
     def _submit(self, process: type[WorkChain], label: str, inputs: dict[str, Any]) -> Any:
-        return ToContext(child=self.submit_once(label, process, {**inputs, 'options': self.inputs.options}))
+        return ToContext(child=self.submit_once(label, process, {'options': self.inputs.options, **inputs}))
 
     def _stop_at_md(self) -> Any:
         """Return the exit code of an MD that neither halted nor reached its goal."""

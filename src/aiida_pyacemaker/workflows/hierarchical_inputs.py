@@ -9,7 +9,7 @@ from aiida import orm
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science import config
-from ..science.md.checks import check_intervals
+from ..science.md.checks import check_box, check_intervals
 from .dft.ports import validate_pseudos
 from .dft.scf_inputs import find_cutoffs
 from .input_checks import check_elements, check_overlap
@@ -17,6 +17,7 @@ from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .settings_models import SETTINGS_MODELS
 from .trainers import PACEMAKER, check_trainer
 
+CHOICES = ('protocol', 'overrides', 'elements', 'seed', 'trainer', 'options', 'lammps_options')
 SETTINGS = {port: model for port, model in SETTINGS_MODELS.items() if port != 'thresholds'}
 
 
@@ -76,7 +77,8 @@ def _check_settings(inputs: dict[str, Any]) -> str | None:
     md = config.MdConfig.model_validate(inputs['md'].get_dict())
     strategy = config.LoopStrategyConfig.model_validate(inputs['strategy'].get_dict())
     dft = config.DftConfig.model_validate(inputs['dft'].get_dict())
-    message = check_intervals(md, strategy.thresholds) or _check_policy(inputs)
+    pbc = next(inputs['md_structure'].iter_ase()).pbc
+    message = check_intervals(md, strategy.thresholds) or check_box(md, pbc) or _check_policy(inputs)
     if message:
         return message
     if find_cutoffs(dft, inputs['pw'].get('pseudos', {})) is None:
@@ -118,8 +120,8 @@ def fill_builder(
 
     codes: `task`, `lammps` and `pw`; structures: `prototypes`, `md_structure` and optionally `held_out_structure`;
     pseudos: UPF nodes by element; choices: `protocol`, `overrides` (nested as the settings ports), `elements`, `seed`,
-    `trainer` (namespace `embedded` or `pacemaker`), `options`. Raise ``ValueError`` for an unknown choice, protocol or
-    override key.
+    `trainer` (namespace `embedded` or `pacemaker`), `options`, `lammps_options` (over `options`, for the MD). Raise
+    ``ValueError`` for an unknown choice, protocol or override key.
     """
     settings = load_protocol('hierarchical', choices.pop('protocol', None), choices.pop('overrides', None))
     builder.task_code, builder.lammps_code, builder.pw.code = codes['task'], codes['lammps'], codes['pw']
@@ -139,6 +141,7 @@ def fill_builder(
         builder.trainer = choices.pop('trainer')
     if 'options' in choices:
         builder.options = merge(DEFAULT_OPTIONS, choices.pop('options'))
+    builder.lammps_options = dict(choices.pop('lammps_options', {}))
     if choices:
-        raise ValueError(f'unknown {sorted(choices)}; allowed: protocol, overrides, elements, seed, trainer, options')
+        raise ValueError(f'unknown {sorted(choices)}; allowed: {", ".join(CHOICES)}')
     return builder

@@ -8,6 +8,7 @@ from aiida import orm
 
 from ..science.config import BudgetConfig
 from .ports import TaskSteps
+from .protocol import merge
 from .submission import derived_seed
 
 
@@ -47,6 +48,8 @@ class PhaseInputs(TaskSteps):
             **self._shared('lammps_code', 'md'),
             'potential': self.ctx.potential,
             'thresholds': self._thresholds(),
+            'settings': self.inputs.lammps_settings,
+            'options': merge(self.inputs.options, self.inputs.lammps_options),
             'max_segments': orm.Int(self.read_budget().max_segments),
             'seed': self._seed(name),
         }

@@ -9,6 +9,7 @@ SETTINGS_MODELS: dict[str, type[config.Settings]] = {
     'fit': config.FitConfig,
     'validation': config.ValidationConfig,
     'md': config.MdConfig,
+    'lammps_settings': config.LammpsConfig,
     'strategy': config.LoopStrategyConfig,
     'thresholds': config.ActiveLearningThresholds,
     'cutout': config.CutoutConfig,
