@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .loading import AS_JSON, STRUCTURES, read_structures, takes_potential
+from .loading import AS_JSON, STRUCTURES, StructureFiles, takes_potential
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ def active_set_command(
 
     ace = student.potential
     try:
-        built = active_set_from(ace, read_structures(*structures), complete=complete)
+        built = active_set_from(ace, StructureFiles(*structures), complete=complete)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     built.write(output)
     found = {element: seen._asdict() for element, seen in built.coverage.items()}
     grades = {'largest_gamma': 0.0, 'n_atoms': 0, 'n_above': 0}
-    for gamma in trained_grades(ace, built, read_structures(*structures)):
+    for gamma in trained_grades(ace, built, StructureFiles(*structures)):
         grades['largest_gamma'] = max(grades['largest_gamma'], float(gamma.max(initial=0.0)))
         grades['n_atoms'] += len(gamma)
         grades['n_above'] += int((~(gamma <= threshold)).sum())
@@ -98,7 +98,7 @@ def active_set_command(
     )
 
 
-def trained_grades(potential: AcePotential, active_set: ActiveSet, structures: Iterator[Atoms]) -> Iterator[Any]:
+def trained_grades(potential: AcePotential, active_set: ActiveSet, structures: Iterable[Atoms]) -> Iterator[Any]:
     """Yield γ of the atoms with weight > 0, one array a structure."""
     import numpy as np
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .loading import AS_JSON, FILE, PROFILE, STRUCTURES, load_potential, read_structures, takes_potential
+from .loading import AS_JSON, FILE, PROFILE, STRUCTURES, StructureFiles, load_potential, takes_potential
 from .output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def evaluate_command(student: Student, structures: tuple[Path, ...], output: Pat
     errors, totals = RunningErrors(), _no_totals()
     with ExitStack() as stack:
         handle = stack.enter_context(output.open('w', encoding='utf-8')) if output else None
-        for number, (atoms, found) in enumerate(evaluated(student, read_structures(*structures))):
+        for number, (atoms, found) in enumerate(evaluated(student, StructureFiles(*structures))):
             _count(totals, errors, atoms, found)
             if handle is not None:
                 write_frame(handle, atoms, found)
@@ -78,7 +78,7 @@ def _no_totals() -> dict[str, Any]:
     return {'n_frames': 0, 'n_atoms': 0, 'largest_gamma': 0.0, **dict.fromkeys(THRESHOLDS, 0)}
 
 
-def evaluated(student: Student, structures: Iterator[Atoms]) -> Iterator[tuple[Atoms, dict[str, Any]]]:
+def evaluated(student: Student, structures: Iterable[Atoms]) -> Iterator[tuple[Atoms, dict[str, Any]]]:
     """Yield each structure with the results for it; ``ClickException`` names one that cannot be evaluated."""
     calculator = student.calculator()
     for number, atoms in enumerate(structures):
@@ -139,7 +139,7 @@ def compare_command(first: str, second: str, structures: tuple[Path, ...], profi
     if not common:
         raise click.ClickException('the potentials have no element in common')
     errors = RunningErrors()
-    given = read_structures(*structures) if structures else default_structures(common, np.random.default_rng(0))
+    given = StructureFiles(*structures) if structures else default_structures(common, np.random.default_rng(0))
     for atoms, mine in evaluated(students[0], given):
         (_, other), *_ = evaluated(students[1], iter([atoms]))
         errors.add('energy (eV/atom)', (mine['energy'] - other['energy']) / len(atoms))

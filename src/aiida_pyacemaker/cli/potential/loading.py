@@ -103,20 +103,26 @@ def _load_node(name: str, profile: str | None) -> Any:
     return node
 
 
-def read_structures(*paths: Path) -> Iterator[Atoms]:
-    """Yield the structures of files one after the other, with their labels; ``ClickException`` names a broken file."""
-    from ase.io import iread
-    from ase.io.formats import UnknownFileTypeError
+class StructureFiles:
+    """The structures of files one after the other, with their labels, read again each time they are gone through."""
 
-    for path in paths:
-        count = 0
-        try:
-            for atoms in iread(str(path), index=':'):
-                count += 1
-                yield atoms
-        except (OSError, ValueError, LookupError, StopIteration, RuntimeError, UnknownFileTypeError) as error:
-            raise click.ClickException(
-                f'{path} cannot be read after {count} structures: {type(error).__name__}: {error}'
-            ) from error
-        if not count:
-            raise click.ClickException(f'{path} holds no structure')
+    def __init__(self, *paths: Path) -> None:
+        self.paths = paths
+
+    def __iter__(self) -> Iterator[Atoms]:
+        """Yield one structure at a time; ``ClickException`` names a broken or empty file."""
+        from ase.io import iread
+        from ase.io.formats import UnknownFileTypeError
+
+        for path in self.paths:
+            count = 0
+            try:
+                for atoms in iread(str(path), index=':'):
+                    count += 1
+                    yield atoms
+            except (OSError, ValueError, LookupError, StopIteration, RuntimeError, UnknownFileTypeError) as error:
+                raise click.ClickException(
+                    f'{path} cannot be read after {count} structures: {type(error).__name__}: {error}'
+                ) from error
+            if not count:
+                raise click.ClickException(f'{path} holds no structure')

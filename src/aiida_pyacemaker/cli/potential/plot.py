@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .loading import FILE, read_structures, takes_potential
+from .loading import FILE, StructureFiles, takes_potential
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,7 +34,7 @@ def plot_command(
     each batch is judged by what the batches before it had taught.
     """
     output.mkdir(parents=True, exist_ok=True)
-    bulk_structure = next(iter(read_structures(crystal)), None) if crystal else default_crystal(student)
+    bulk_structure = next(iter(StructureFiles(crystal)), None) if crystal else default_crystal(student)
     try:
         drawn = draw_curves(student, bulk_structure, output)
         if structures and student.active_set is not None:
@@ -129,7 +129,7 @@ def grades_and_errors(student: Student, path: Path) -> tuple[Any, Any]:
     from .evaluate import evaluated
 
     everything, gamma, errors = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
-    for atoms, found in evaluated(student, read_structures(path)):
+    for atoms, found in evaluated(student, StructureFiles(path)):
         everything.append(found['gamma'])
         labels = atoms.calc.results if atoms.calc else {}
         if 'forces' in labels:

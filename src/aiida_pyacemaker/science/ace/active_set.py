@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 POPULATED = 1e-12  # a function whose largest |B| over all candidates is below this was never populated
 RANK_TOLERANCE = 1e-9  # relative pivot (columns scaled to largest |B| = 1) below which a direction was never seen
 SWAP_TOLERANCE = 1.01  # MaxVol stops when no candidate has a grade above this
+PASSES = 10  # at most, over structures that can be gone through again
 BUFFERED = 2000  # environments a stream holds before MaxVol thins them out (at least four times the functions)
 
 
@@ -160,30 +161,40 @@ def build_active_set(candidates: Mapping[str, Array], *, complete: bool = False)
 def active_set_from(potential: AcePotential, structures: Iterable[Atoms], *, complete: bool = False) -> ActiveSet:
     """Return the active set of the atoms with weight > 0 (array ``force_weight``, 1 where missing) of ``structures``.
 
-    One structure is held at a time. Errors are those of :func:`build_active_set`; ``ValueError`` names the structure
-    with an unknown element or a projection that is not finite.
+    One structure is held at a time. What can be iterated again (a list, not a generator) is gone through until no
+    atom has a grade above SWAP_TOLERANCE, PASSES times at most; a generator once. Errors are those of
+    :func:`build_active_set`; ``ValueError`` names the structure with an unknown element or values that are not finite.
     """
+    streams = {element: CandidateStream(count) for element, count in _sizes(potential).items()}
+    for _ in range(1 if iter(structures) is structures else PASSES):
+        for number, atoms in enumerate(structures):
+            try:
+                _add_structure(streams, potential, atoms)
+            except ValueError as error:
+                raise ValueError(f'structure {number}: {error}') from error
+        if not any([stream.settle() for stream in streams.values()]):
+            break
+    return build_active_set({element: stream.result() for element, stream in streams.items()}, complete=complete)
+
+
+def _add_structure(streams: Mapping[str, CandidateStream], potential: AcePotential, atoms: Atoms) -> None:
     from .evaluator import evaluate
 
-    streams = {element: CandidateStream(int(count)) for element, count in _sizes(potential).items()}
-    for number, atoms in enumerate(structures):
-        symbols = atoms.get_chemical_symbols()
-        weights = atoms.arrays.get('force_weight', np.ones(len(atoms)))
-        try:
-            projections = evaluate(potential, atoms, with_projections=True).projections or []
-            for element in sorted(set(symbols)):
-                rows = [projections[i] for i, symbol in enumerate(symbols) if symbol == element and weights[i] > 0]
-                streams[element].add(np.array(rows).reshape(-1, streams[element].width))
-        except ValueError as error:
-            raise ValueError(f'structure {number}: {error}') from error
-    return build_active_set({element: stream.result() for element, stream in streams.items()}, complete=complete)
+    symbols = np.array(atoms.get_chemical_symbols())
+    counts = np.asarray(atoms.arrays.get('force_weight', np.ones(len(atoms)))) > 0
+    projections = evaluate(potential, atoms, with_projections=True).projections or []
+    for element in sorted(set(symbols)):
+        members = np.flatnonzero((symbols == element) & counts)
+        streams[element].add(np.array([projections[row] for row in members]).reshape(-1, streams[element].width))
 
 
 class CandidateStream:
     """Environments of one element that arrive in pieces, thinned out to those that may be active.
 
-    A row of grade ≤ 1 in the active rows so far cannot enlarge their volume and is left out; the others are held and
-    thinned out by MaxVol when there are max(BUFFERED, 4 N): memory is bounded however many arrive.
+    A row of grade ≤ SWAP_TOLERANCE in the active rows so far would not be taken by MaxVol and is left out; the others
+    are held and thinned out by MaxVol when there are max(BUFFERED, 4 N): memory is bounded however many arrive. A
+    row left out early may have a larger grade in the active rows at the end: passing all rows again, until
+    :meth:`settle` is False, leaves none.
     """
 
     def __init__(self, width: int) -> None:
@@ -193,32 +204,40 @@ class CandidateStream:
         self._inverse: Array | None = None
         self._limit = max(BUFFERED, 4 * width)
         self._held = 0
+        self._changed = False
 
     def add(self, rows: Array) -> None:
         """Append (k, N) environments; ``ValueError`` for one that is not finite."""
         if not np.isfinite(rows).all():
             raise ValueError('environments of an active set hold NaN or inf: check the training geometries')
         if self._inverse is not None:
-            rows = rows[grade_rows(rows, self._inverse) > 1.0]
+            rows = rows[grade_rows(rows, self._inverse) > SWAP_TOLERANCE]
         if len(rows):
             self._pieces.append(np.array(rows))
             self._held += len(rows)
         if self._held >= self._limit:
             self._thin()
 
+    def settle(self) -> bool:
+        """Return whether the active rows have changed since the last call while other rows were left out."""
+        if self._held and (self._inverse is not None or self._held > self.width):
+            self._thin()
+        changed, self._changed = self._changed, False
+        return changed
+
     def result(self) -> Array:
         """Return (m ≤ N, N): all environments when there are at most N, else the active ones."""
-        if self._held + len(self.rows) > self.width:
-            self._thin()
+        self.settle()
         return np.concatenate([self.rows, *self._pieces])
 
     def _thin(self) -> None:
         table = np.concatenate([self.rows, *self._pieces])
-        chosen, self._inverse, _ = select_active(table)
+        chosen, self._inverse, _ = select_active(table, start=np.arange(len(self.rows)))
         self.rows, self._pieces, self._held = table[chosen], [], 0
+        self._changed = True
 
 
-def select_active(candidates: Array) -> ActiveRows:
+def select_active(candidates: Array, *, start: ArrayLike = ()) -> ActiveRows:
     """Return the rows of largest volume and the inverse of the completed active matrix.
 
     candidates: (M, N) B projections. Columns are scaled by their largest |B|; the rank r counts the pivots
@@ -226,6 +245,7 @@ def select_active(candidates: Array) -> ActiveRows:
     is completed to N x N by an orthonormal basis of the N - r unseen directions times ``RANK_TOLERANCE``, as if
     an environment of that small size had been seen: γ there is the component divided by that. A function that was
     never populated is such a direction by itself and gets 1/``RANK_TOLERANCE`` on its diagonal.
+    ``start``: independent rows to begin from where they are r, so that their volume can only grow.
     Errors: ``ValueError`` for non-finite candidates.
     """
     if not np.isfinite(candidates).all():
@@ -243,7 +263,7 @@ def select_active(candidates: Array) -> ActiveRows:
     diagonal = np.abs(np.diag(triangle))
     rank = int(np.count_nonzero(diagonal > RANK_TOLERANCE * diagonal[0]))
     coordinates = scaled @ basis[:, :rank]
-    chosen = maximise_volume(coordinates, pivots[:rank])
+    chosen = maximise_volume(coordinates, start if np.size(start) == rank else pivots[:rank])
     columns = np.empty((len(seen), len(seen)))
     columns[:, :rank] = basis[:, :rank] @ np.linalg.inv(coordinates[chosen])
     columns[:, rank:] = basis[:, rank:] / RANK_TOLERANCE
