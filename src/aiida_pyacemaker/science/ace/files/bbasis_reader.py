@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> AcePotential:
     Energies of the free atoms are those of ``metadata: reference_energy``, as pacemaker leaves them there: E0 less
     its ``shift``. pacemaker and LAMMPS themselves print energies without them.
     """
-    document = load_document(path, ('species',), "pacemaker's B-basis file (.yaml) with a `species` list")
+    document = load_document(path, ('global', 'species'), "pacemaker's B-basis file (.yaml)")
     blocks = _species_blocks(document)
     elements = tuple(sorted({name for names in blocks for name in names}))
     missing = [element for element in elements if (element,) not in blocks]
@@ -64,8 +64,8 @@ def read_yaml(path: Path) -> AcePotential:
             if function in tables[centre]:
                 raise refusal(entry.where, 'function', function._asdict(), 'each function once')
             tables[centre][function] = coefficients
-    metadata: Any = document.values.get('metadata') or {}
-    spacing = document.section('global').number('DeltaSplineBins') if 'global' in document.values else 0.001
+    metadata = document.section('metadata').values if document.values.get('metadata') else {}
+    spacing = document.section('global').number('DeltaSplineBins')
     bonds = _read_bonds(str(path), blocks, elements)
     potential = assemble(str(path), elements, bonds, embeddings, tables, bin_width=spacing)
     energies = _reference_energies(metadata.get(REFERENCE_KEY), f'{path}: metadata', elements)
@@ -80,7 +80,7 @@ def _species_blocks(document: Section) -> dict[tuple[str, ...], Section]:
     for entry in document.sections('species', 'species block'):
         title = str(entry.get('speciesblock', 'element names'))
         where = f'{document.where}: block {title}'
-        centre, *others = (check_element(where, name) for name in title.split())
+        centre, *others = (check_element(where, name) for name in title.split() or [''])
         names = (centre, *sorted({*others} - {centre}))
         if names in blocks:
             raise refusal(where, 'speciesblock', f'{title} again', 'one block of these species')

@@ -81,6 +81,8 @@ def _read_function(entry: Section, place: list[int], n_densities: int) -> dict[B
     mus, ns, ls = entry.counts('mus', rank), entry.counts('ns', rank, least=1), entry.counts('ls', rank)
     flat = entry.whole('ms_combs', rank * n_terms)
     coefficients = entry.array('ctildes', (n_terms * n_densities,)).reshape(n_terms, n_densities)
+    if not n_terms:
+        return {}
     if max(mus) >= len(place):
         raise refusal(entry.where, 'mus', [*mus], f'elements 0 to {len(place) - 1}')
     factors = [(place[mu], n, ell) for mu, n, ell in zip(mus, ns, ls, strict=True)]
@@ -102,7 +104,7 @@ def _project(
     """Solve c̃ = Σ_L c_L coupling_L; functions without a coefficient are left out unless none has one."""
     mus, ns, ls = product
     labels = tuple(zip(mus, ns, strict=True))
-    lints = independent_couplings(labels, ls) if len(ls) > 1 else ((),)
+    lints = independent_couplings(labels, ls) if len(ls) > 1 else ((),) * (ls == (0,))
     columns = [symmetrised(labels, ls, lint) for lint in lints]
     rows = sorted({*terms, *(ms for column in columns for ms in column)})
     target = np.array([terms.get(ms, 0.0 * next(iter(terms.values()))) for ms in rows])
