@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ace.weights import RowWeights, labelled_kinds
+from ..ace.weights import RowWeights, weigh_frame
 from ..config import FitConfig
 from ..frames import Frames
 
@@ -34,9 +34,10 @@ def weigh_source(frames: Frames, config: FitConfig, *, factor: float = 1.0) -> L
     weights = RowWeights.from_config(config)
     energy, forces = np.zeros(len(frames)), np.zeros(frames.n_atoms)
     for index in range(len(frames)):
-        kinds, span = labelled_kinds(frames, index), frames.span(index)
-        energy[index] = 'energy' in kinds
-        forces[span] = frames.force_weight[span] if 'forces' in kinds else 0.0
+        span = frames.span(index)
+        none_close = np.zeros(span.stop - span.start, dtype=bool)  # `drop_close_atoms` has masked them
+        own = weigh_frame(frames, index, weights, close=none_close)
+        energy[index], forces[span] = own.energy, own.forces
     sums = {'energy': float(energy.sum()), 'forces': 3.0 * float(forces.sum())}
     shares = {kind: getattr(weights, kind) for kind in KINDS if sums[kind] > 0}
     total = sum(shares.values())
