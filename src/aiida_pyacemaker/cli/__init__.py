@@ -1,9 +1,10 @@
-"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials."""
+"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials and labels."""
 
 from __future__ import annotations
 
 import click
 
+from .labels import labels_group
 from .potential import potential_group
 from .report import report_command
 from .setup import setup_command
@@ -20,3 +21,4 @@ main.add_command(setup_command)
 main.add_command(status_command)
 main.add_command(report_command)
 main.add_command(potential_group)
+main.add_command(labels_group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiida import orm
@@ -18,14 +18,19 @@ class SubmitOnce:
     leave two children under one link label.
     """
 
-    def submit_once(self, link_label: str, process: type[Process], inputs: Mapping[str, Any]) -> orm.ProcessNode:
-        """Return the child called under ``link_label``, submitting it when there is none."""
+    def submit_once(
+        self, link_label: str, process: type[Process], inputs: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+    ) -> orm.ProcessNode:
+        """Return the child called under ``link_label``, submitting it when there is none.
+
+        inputs: a mapping, or what makes it where that is dear.
+        """
         node: orm.ProcessNode = self.node  # type: ignore[attr-defined]
         called = find_called(node, link_label)
         if called is not None:
             self.report(f'adopting {called.process_label}<{called.pk}> as {link_label!r}')  # type: ignore[attr-defined]
             return called
-        child = drop_missing(inputs)
+        child = drop_missing(inputs() if callable(inputs) else inputs)
         child['metadata'] = {**child.get('metadata', {}), 'call_link_label': link_label}
         submitted: orm.ProcessNode = self.submit(process, **child)  # type: ignore[attr-defined]
         return submitted
@@ -39,11 +44,11 @@ def call_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data,
     return function(*nodes, **named, metadata={'call_link_label': link_label})
 
 
-def call_outputs_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data) -> Any:
-    """Return all outputs by name that ``work_chain`` got from ``function`` under ``link_label``, once."""
+def call_many_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data) -> Any:
+    """Return the outputs by name that ``work_chain`` got from ``function`` under ``link_label``, one at a time."""
     called = find_called(work_chain.node, link_label)
     if called is not None and called.is_finished_ok:
-        return {name: called.outputs[name] for name in called.outputs}
+        return called.outputs
     return function(*nodes, metadata={'call_link_label': link_label})
 
 

@@ -23,7 +23,9 @@ SAME_PLACE_A = 1e-6
 @calcfunction
 def frame_structures(dataset: AtomicDatasetData, rows: orm.List, vacuum: orm.Float) -> dict[str, orm.StructureData]:
     """Return frames of ``dataset`` as structures that ``pw.x`` can be given, ``row_<row>``."""
-    return {f'row_{row}': orm.StructureData(ase=frame_atoms(dataset[row], vacuum.value)) for row in rows.get_list()}
+    frames = dataset.get_frames()
+    atoms = {row: frame_atoms(frames.select([row]), vacuum.value) for row in rows.get_list()}
+    return {f'row_{row}': orm.StructureData(ase=each) for row, each in atoms.items()}
 
 
 @calcfunction
@@ -38,8 +40,9 @@ def collect_labels(
     its atoms in another order is put into the order of ``dataset``.
     """
     rows = sorted((int(name.removeprefix('frame_')), node) for name, node in frames.items())
+    bare = dataset.get_frames()
     parts = [
-        _labelled(dataset[row], node, theory, vacuum.value)
+        _labelled(bare.select([row]), node, theory, vacuum.value)
         for (row, node), theory in zip(rows, theories.get_list(), strict=True)
     ]
     return AtomicDatasetData.from_frames(concatenate_frames(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any
 
 from aiida import orm
@@ -10,7 +11,8 @@ from aiida.engine import ToContext, WorkChain, while_
 
 from ...calculations.scf_monitor import ENTRY_POINT
 from ...science.config import DftConfig
-from ..submission import SubmitOnce, call_outputs_once, find_called
+from ...science.frames import Frames
+from ..submission import SubmitOnce, call_many_once, find_called
 from .cleaning import clean_frame
 from .collect import frame_structures
 from .ports import add_scf_ports
@@ -39,24 +41,27 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
         spec.input(
             'n_sharing', valid_type=orm.Int, required=False, help='Frames of all lanes that share the budget of runs.'
         )
-        spec.outline(cls.setup, while_(cls.should_run_frame)(cls.run_frame, cls.inspect_frame))
+        spec.outline(cls.setup, while_(cls.should_run_frame)(cls.run_frame))
 
     def setup(self) -> Any:
         """Find the cut-offs."""
-        self.ctx.position = 0
+        self.ctx.position = -1
         self.ctx.shared = {}
         self.ctx.cutoffs = find_cutoffs(self._dft(), self.inputs.pw.pseudos)
         return None if self.ctx.cutoffs else self.exit_codes.ERROR_NO_CUTOFFS
 
     def should_run_frame(self) -> bool:
-        """Say whether a frame is left and can be paid for."""
+        """Have done with the last frame; say whether another is left and can be paid for."""
         rows = self.inputs.rows.get_list()
+        if self.ctx.position >= 0:
+            self._finish_frame(rows[self.ctx.position])
+        self.ctx.position += 1
         if self.ctx.position >= len(rows):
             return False
-        row = rows[self.ctx.position]
-        if find_called(self.node, frame_label(row)) is not None:
+        row, budget = rows[self.ctx.position], Budget.from_inputs(self.inputs)
+        if budget == Budget() or find_called(self.node, frame_label(row)) is not None:
             return True
-        spent = Budget.from_inputs(self.inputs).why_not(self._root(), self._request(row).work)
+        spent = budget.why_not(self._root(), self._request(row).work)
         if spent:
             self.report(f'{spent}, {rows[self.ctx.position :]} not run')
         return spent is None
@@ -65,18 +70,14 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
         """Submit the SCF of the next frame, or adopt it."""
         row = self.inputs.rows.get_list()[self.ctx.position]
         label = frame_label(row)
-        called = find_called(self.node, label)
-        inputs = {} if called else self._frame_inputs(row)
-        return ToContext(child=self.submit_once(label, PwLabelWorkChain, inputs))
+        return ToContext(child=self.submit_once(label, PwLabelWorkChain, lambda: self._frame_inputs(row)))
 
-    def inspect_frame(self) -> None:
+    def _finish_frame(self, row: int) -> None:
         """Note a failure and go on: what failed is collected by the parent. Nobody needs the densities any more."""
-        row = self.inputs.rows.get_list()[self.ctx.position]
         child = self.ctx.child
         if not child.is_finished_ok:
             self.report(f'frame {row} failed: {child.exit_message or child.process_state}')
         clean_frame(child, self._dft().clean_workdir)
-        self.ctx.position += 1
 
     def _frame_inputs(self, row: int) -> dict[str, Any]:
         request = self._request(row)
@@ -102,7 +103,7 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
         number = self.ctx.position // BATCH
         rows = orm.List(self.inputs.rows.get_list()[number * BATCH : (number + 1) * BATCH])
         nodes = (self.inputs.dataset, rows, orm.Float(self._dft().vacuum))
-        return call_outputs_once(self, f'structures_{number:03d}', frame_structures, *nodes)[f'row_{row}']
+        return call_many_once(self, f'structures_{number:03d}', frame_structures, *nodes)[f'row_{row}']
 
     def _share(self, kind: Any, content: Any) -> orm.Data:
         """Return a node of ``content`` that the frames of this lane have in common: a run makes no node twice."""
@@ -125,7 +126,13 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
 
     def _request(self, row: int) -> ScfRequest:
         overrides = self.inputs.pw.parameters.get_dict() if 'parameters' in self.inputs.pw else None
-        return make_request(self.inputs.dataset[row], self._dft(), self.ctx.cutoffs, self.inputs.pw.pseudos, overrides)
+        frame = self._frames.select([row])
+        return make_request(frame, self._dft(), self.ctx.cutoffs, self.inputs.pw.pseudos, overrides)
+
+    @cached_property
+    def _frames(self) -> Frames:
+        """The dataset, read once in the life of a worker."""
+        return self.inputs.dataset.get_frames()
 
     def _root(self) -> orm.WorkChainNode:
         return self.node.caller or self.node

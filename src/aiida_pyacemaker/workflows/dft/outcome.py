@@ -68,7 +68,7 @@ def read_theory(node: orm.WorkChainNode, dft: DftConfig) -> dict[str, Any]:
     """Return what the label of an SCF is an answer of; ``flags`` where a recovery changed its meaning."""
     run = node.outputs.output_parameters.creator.inputs.parameters.get_dict()
     version = str(node.outputs.output_parameters.base.attributes.get('creator_version', 'unknown'))
-    kpoints = describe_kpoints(node.inputs.pw.structure.get_ase(), dft.kpoints_distance)
+    kpoints = describe_kpoints(any(node.inputs.pw.structure.pbc), dft.kpoints_distance)
     theory = describe_theory(run, dict(node.inputs.pw.pseudos), kpoints, version)
     flags = find_flags(node.inputs.pw.parameters.get_dict(), run)
     return {**theory, 'flags': flags} if flags else theory

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
-from aiida.engine import ExitCode, ProcessHandlerReport, ToContext, append_, process_handler
+from aiida.engine import ExitCode, ProcessHandlerReport, ToContext, append_, process_handler, while_
 from aiida_quantumespresso.calculations.pw import PwCalculation
 from aiida_quantumespresso.common.types import RestartType
 from aiida_quantumespresso.workflows.pw.base import PwBaseWorkChain
@@ -46,6 +46,12 @@ KILLED = [
     CODES.ERROR_SCHEDULER_NODE_FAILURE,
 ]
 
+OVERRULED = {
+    handler.__name__
+    for handler in PwBaseWorkChain.get_process_handlers()
+    if handler.__name__ != 'sanity_check_insufficient_bands'
+}
+
 
 class PwLabelWorkChain(PwBaseWorkChain):
     """Run one SCF; when it does not converge, climb :data:`LADDER` before giving the frame up.
@@ -60,6 +66,8 @@ class PwLabelWorkChain(PwBaseWorkChain):
         super().define(spec)
         spec.inputs['max_iterations'].default = lambda: orm.Int(MAX_RUNS)
         spec.inputs.validator = check_structure
+        # as the parent's, in fewer steps: each is a checkpoint in the database
+        spec.outline(cls.setup, while_(cls.should_run_process)(cls.run_process, cls.inspect_process), cls.results)
         spec.exit_code(
             420,
             'ERROR_LADDER_EXHAUSTED',
@@ -75,9 +83,11 @@ class PwLabelWorkChain(PwBaseWorkChain):
         """Note what this label is the answer of, for whoever asks the same again."""
         super().setup()
         self.node.base.extras.set_many(label_facts(self.inputs))
+        return self.validate_kpoints()
 
     def run_process(self) -> Any:
         """Submit the next run, or adopt it when a step that was killed had submitted it already."""
+        self.prepare_process()
         called = find_called(self.node, f'iteration_{self.ctx.iteration + 1:02d}')
         if called is None:
             return super().run_process()
@@ -94,6 +104,11 @@ class PwLabelWorkChain(PwBaseWorkChain):
         self.node.base.extras.set('label_flags', flags)
         if flags:
             self.report(f'the meaning of the label changed: {", ".join(flags)}')
+
+    def get_process_handlers_by_priority(self) -> list[tuple[int, Any]]:
+        """Return our handlers and the parent's check of the bands: the others are for relaxations, or overruled."""
+        handlers = super().get_process_handlers_by_priority()
+        return [(priority, each) for priority, each in handlers if each.__name__ not in OVERRULED]
 
     @process_handler(priority=640, exit_codes=KILLED)
     def repeat_killed(self, calculation: Any) -> ProcessHandlerReport:

@@ -247,9 +247,9 @@ def kpoint_mesh(atoms: Atoms, distance: float) -> tuple[int, int, int]:
     return first, second, third
 
 
-def describe_kpoints(atoms: Atoms, distance: float) -> str:
+def describe_kpoints(is_periodic: bool, distance: float) -> str:
     """Return what the k-points of a frame are called: Γ for a cluster, else the distance."""
-    return f'{distance} 1/A' if atoms.pbc.any() else GAMMA
+    return f'{distance} 1/A' if is_periodic else GAMMA
 
 
 def pw_options(options: Mapping[str, Any]) -> dict[str, Any]:
