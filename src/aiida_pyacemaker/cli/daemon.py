@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,23 @@ def _client() -> Any:
     return get_daemon_client()
 
 
+def _is_alive(pid: int | None) -> bool:
+    """Say whether a process lives; a daemon that was killed leaves its pid file behind."""
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def start_daemon(workers: int = 2) -> bool:
     """Start the daemon with ``workers`` workers; return ``False`` when it was running already."""
     from aiida.manage.configuration import get_config, get_profile
 
     client = _client()
-    if client.is_daemon_running:
+    if _is_alive(client.get_daemon_pid()):
         return False
     folder = get_config().filepaths(get_profile()).get('broker_service', {}).get('dir')
     if folder:
