@@ -127,7 +127,6 @@ BAD_YACE = [
     ('ms_combs: [0, 0, 1, -1]', 'ms_combs: [0, 0, 0, 0]', 'expected a combination of the 1 invariant couplings'),
     ('ls: [0]', 'ls: [2]', 'expected a combination of the 0 invariant couplings'),
     ('ctildes: [', 'ctildes: [1, ', 'function 1: found ctildes'),
-    ('ns: [2], ls', 'ns: [1], ls', 'function 2: found mus, ns, ls the same again, expected one entry for each'),
     ('\nfunctions:', '\nproducts:', "found no functions, expected LAMMPS's C-tilde file (.yace)"),
 ]  # fmt: skip
 
@@ -231,6 +230,13 @@ def test_yace_of_other_element_and_factor_order(tmp_path):
             lines.append(f'    - {f}')
     (tmp_path / 'y.yace').write_text('\n'.join(lines))
     assert_same(AcePotential.read(tmp_path / 'y.yace'), potential, 1e-15)
+
+
+def test_entries_of_one_product_are_added_as_lammps_does(tmp_path):
+    path = spoilt(tmp_path, 'Cu_SBessel_lin.yace', 'ns: [2], ls', 'ns: [1], ls')
+    found, whole = AcePotential.read(path), AcePotential.read(FIXTURES / 'Cu_SBessel_lin.yaml')
+    assert found.functions[0] == (whole.functions[0][0], *whole.functions[0][2:])
+    assert found.coefficients[0] == whole.coefficients[:2].sum()
 
 
 def test_pairs_that_differ_by_direction_have_no_yaml(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..couplings import canonical, independent_couplings, symmetrised
+from ..embedding import Embedding
 from ..potential import AcePotential, BasisFunction
 from ..radial import Bond
 from .ctilde_writer import BOND_KEYS, COUNT_KEY, EMBEDDING_KEYS
@@ -27,8 +28,9 @@ def read_yace(path: Path) -> AcePotential:
 
     The energy is that of the file to round-off. The functions are the ones a B-basis of the same (μ, n, l) has,
     less those whose coefficients vanish, and need not be those of the ``.yaml`` the file was made from: an active
-    set belongs to the ``.yaml``. `ValueError` for coefficients that no invariant function gives, for tabulated
-    radial functions of other programs, and for whatever is missing or inconsistent, by name.
+    set belongs to the ``.yaml``. Entries of one (μ, n, l) are added, as LAMMPS adds them. `ValueError` for
+    coefficients that no invariant function gives, for tabulated radial functions of other programs, and for
+    whatever is missing or inconsistent, by name.
     """
     keys = ('elements', 'E0', 'embeddings', 'bonds', 'functions')
     document = load_document(path, keys, "LAMMPS's C-tilde file (.yace)")
@@ -41,20 +43,24 @@ def read_yace(path: Path) -> AcePotential:
     listed = document.section('embeddings')
     embeddings = [read_embedding(_numbered(listed, index), EMBEDDING_KEYS) for index in range(len(names))]
     bonds = {(place[a], place[b]): bond for (a, b), bond in _read_bonds(document.section('bonds'), len(names)).items()}
-    tables: list[FunctionTable] = [{} for _ in names]
-    count = 0
-    for index, embedding in enumerate(embeddings):
-        for entry in document.section('functions').sections(index, f'element {names[index]}: function'):
-            found = _read_function(entry, place, embedding.n_densities)
-            if found.keys() & tables[place[index]].keys():
-                raise refusal(entry.where, 'mus, ns, ls', 'the same again', 'one entry for each')
-            tables[place[index]].update(found)
-            count += 1
+    tables = [_read_table(document, index, names[index], place, embeddings) for index in range(len(names))]
+    count = sum(len(document.section('functions').values[index]) for index in range(len(names)))
     check_count(str(path), COUNT_KEY, document.values.get(COUNT_KEY, count), count)
-    ordered = tuple(embeddings[place.index(index)] for index in range(len(names)))
-    spacing = document.number('deltaSplineBins')
-    potential = assemble(str(path), elements, bonds, ordered, tables, bin_width=spacing)
+    back = [place.index(index) for index in range(len(names))]
+    ordered = tuple(embeddings[index] for index in back), [tables[index] for index in back]
+    potential = assemble(str(path), elements, bonds, *ordered, bin_width=document.number('deltaSplineBins'))
     return potential.with_reference_energies(dict(zip(names, energies.tolist(), strict=True)))
+
+
+def _read_table(
+    document: Section, index: int, name: str, place: list[int], embeddings: list[Embedding]
+) -> FunctionTable:
+    """Read the functions of one centre element."""
+    table: FunctionTable = {}
+    for entry in document.section('functions').sections(index, f'element {name}: function'):
+        for function, coefficients in _read_function(entry, place, embeddings[index].n_densities).items():
+            table[function] = table.get(function, np.zeros(1)) + coefficients
+    return table
 
 
 def _numbered(section: Section, index: int) -> Section:
