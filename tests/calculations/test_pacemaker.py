@@ -234,13 +234,14 @@ def test_the_monitor_keeps_the_curve_and_ends_what_has_diverged(localhost, tmp_p
     node = orm.CalcJobNode(computer=localhost)
     node.set_option('resources', {'num_machines': 1})
     node.set_remote_workdir(str(tmp_path))
+    node.base.links.add_incoming(orm.Dict(SETTINGS).store(), LinkType.INPUT_CALC, 'settings')
     node.store()
     assert watch_loss(node, Transport(tmp_path)) is None and CURVE_EXTRA not in node.base.extras.all
     text = fixture('cu/metrics.txt')
     (tmp_path / 'metrics.txt').write_text(text)
     assert watch_loss(node, Transport(tmp_path)) is None
     curve = node.base.extras.get(CURVE_EXTRA)
-    assert curve['iterations'] == 100 and len(curve['losses']) == 24
+    assert (curve['iterations'], curve['maxiter'], len(curve['losses'])) == (100, 500, 24)
     assert curve['loss'] == pytest.approx(0.00066144788756694)
     (tmp_path / 'metrics.txt').write_text(text + ' '.join(['0', '0', '101', 'nan', *['0'] * 17]) + '\n')
     result = watch_loss(node, Transport(tmp_path))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from rich.console import Console
 
-from aiida_pyacemaker.cli.tree import bar, build_tree, clock, read_lammps_step, read_progress, tree_of
+from aiida_pyacemaker.cli.tree import bar, build_tree, clock, curve_words, read_lammps_step, read_progress, tree_of
 from aiida_pyacemaker.report.provenance import ProcessRow, call_tree, descendants
 from aiida_pyacemaker.tasks.base import Progress
 
@@ -52,6 +52,15 @@ def test_bar_and_clock():
     assert bar(9, 4).endswith('100 %')
     assert bar(0, 0).endswith('  0 %')
     assert (clock(59.9), clock(187)) == ('59 s', '3:07 min')
+
+
+def test_a_running_fit_shows_its_learning_curve():
+    curve = {'iterations': 57, 'loss': 1e-3, 'losses': [1.0, 0.1, 0.01, 1e-3], 'maxiter': 200}
+    words = 'loss █▆▃▁ 1.00e-03 (57/200 iterations)'
+    assert curve_words(curve) == words
+    assert curve_words({**curve, 'loss': None, 'losses': [1.0, None]}) == 'loss ▁ not finite (57/200 iterations)'
+    job = child(2, 'iteration_01', node_type='process.calculation.calcjob.CalcJobNode.', state='waiting', curve=curve)
+    assert words in text(build_tree([ROW, job], {}))
 
 
 def test_tree_shows_labels_bars_and_failures(tmp_path):

@@ -10,6 +10,7 @@ from aiida.engine.processes.calcjobs.monitors import CalcJobMonitorAction, CalcJ
 from aiida.orm import CalcJobNode
 from aiida.transports import Transport
 
+from ..science.config import PacemakerConfig
 from ..science.pacemaker.log import METRICS_FILE, has_diverged, read_metrics
 
 CURVE_EXTRA = 'pyacemaker_learning_curve'
@@ -25,7 +26,8 @@ def watch_loss(node: CalcJobNode, transport: Transport, factor: float = 1e3) -> 
     loss = metrics.get('loss', np.zeros(0))
     if not len(loss):
         return None
-    node.base.extras.set(CURVE_EXTRA, summarise_curve(loss))
+    settings = PacemakerConfig.model_validate(node.inputs.settings.get_dict().get('pacemaker') or {})
+    node.base.extras.set(CURVE_EXTRA, {**summarise_curve(loss), 'maxiter': settings.maxiter})
     if not has_diverged(loss, factor):
         return None
     return CalcJobMonitorResult(

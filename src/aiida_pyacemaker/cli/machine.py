@@ -60,7 +60,13 @@ PROGRAMS = (
         remedy='optional: a LAMMPS built with ML-PACE is faster and parallel; pyacemaker-lmp serves until then',
         needs='pace',
     ),
-    Program(label='pacemaker', executable='pacemaker', remedy='optional: the pacemaker trainer, installed apart'),
+    Program(
+        label='pacemaker',
+        executable='pacemaker',
+        plugin='pyacemaker.pacemaker',
+        remedy='optional: fits nonlinear ACE (trainer.pacemaker), in an environment of its own: docs/pacemaker.md',
+        needs='--no-predict',
+    ),
     Program(label='ld1', executable='ld1.x', remedy='optional: makes pseudo-hydrogens; it comes with quantum-espresso'),
 )
 
@@ -151,7 +157,7 @@ def find_program(program: Program, given: str | None = None) -> tuple[Path | Non
     if program.needs:
         text = subprocess.run([path, '-h'], capture_output=True, text=True, timeout=60, check=False).stdout
         if program.needs not in text.split():
-            return None, f'{path} is there, but without {program.needs!r} (ML-PACE)'
+            return None, f'{path} is there, but its help does not know {program.needs!r}'
     return path, ''
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -15,6 +16,7 @@ from rich.tree import Tree
 from ..report.provenance import ProcessRow, children_of
 
 BAR_WIDTH = 24
+BLOCKS = '▁▂▃▄▅▆▇█'
 TAIL_BYTES = 4096
 SHOWN_FINISHED = 4
 
@@ -57,6 +59,16 @@ def bar(done: float, total: float) -> str:
     return f'{"━" * full}{"╌" * (BAR_WIDTH - full)} {100 * fraction:3.0f} %'
 
 
+def curve_words(curve: Mapping[str, Any]) -> str:
+    """Return the loss of a running fit as a line of blocks (logarithmic), its last value and the iterations."""
+    logs = [math.log10(loss) for loss in curve['losses'] if loss]
+    low, high = min(logs, default=0.0), max(logs, default=0.0)
+    heights = [round((len(BLOCKS) - 1) * (value - low) / (high - low)) if high > low else 0 for value in logs]
+    line = ''.join(BLOCKS[height] for height in heights)
+    last = 'not finite' if curve['loss'] is None else f'{curve["loss"]:.2e}'
+    return f'loss {line} {last} ({curve["iterations"]}/{curve["maxiter"]} iterations)'
+
+
 def clock(seconds: float) -> str:
     """Return ``45 s`` or ``3:07 min``."""
     whole = int(seconds)
@@ -79,6 +91,8 @@ def describe(row: ProcessRow, goals: Mapping[int, int]) -> Text:
 
 def progress_words(row: ProcessRow, goal: int | None) -> str:
     """Return stage and bar of a running program, or nothing when it does not tell."""
+    if row.curve:
+        return f'  {curve_words(row.curve)}'
     step = read_progress(row.folder)
     if step:
         return f'  {step["stage"]} {bar(step["done"], step["total"])} ({step["done"]}/{step["total"]})'

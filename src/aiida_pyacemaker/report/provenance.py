@@ -12,7 +12,10 @@ OVER = ('finished', 'excepted', 'killed')
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessRow:
-    """One process: who called it under which link label, its state, when it began and last changed."""
+    """One process: who called it under which link label, its state, when it began and last changed.
+
+    curve: of a fit that is watched, its iterations, last loss and some losses on the way.
+    """
 
     pk: int
     parent: int | None
@@ -25,6 +28,7 @@ class ProcessRow:
     began: datetime
     changed: datetime
     folder: str | None = None
+    curve: dict[str, Any] | None = None
 
     @property
     def is_over(self) -> bool:
@@ -57,11 +61,12 @@ PROJECTIONS = (
     'ctime',
     'mtime',
     'attributes.remote_workdir',
+    'extras.pyacemaker_learning_curve',
 )
 
 
 def _row(parent: int | None, label: str, values: Iterable[Any]) -> ProcessRow:
-    pk, process_label, node_type, state, status, message, began, changed, folder = values
+    pk, process_label, node_type, state, status, message, began, changed, folder, curve = values
     return ProcessRow(
         pk=pk,
         parent=parent,
@@ -74,6 +79,7 @@ def _row(parent: int | None, label: str, values: Iterable[Any]) -> ProcessRow:
         began=began,
         changed=changed,
         folder=folder,
+        curve=curve,
     )
 
 
