@@ -56,6 +56,9 @@ def test_what_is_not_built_yet_says_so(model, key, value):
         (config.MdConfig, {'timestep_ps': float('inf')}),
         (config.DistillationConfig, {'held_out_fraction': 0.5}),
         (config.BudgetConfig, {'max_dft_calls': 0}),
+        (config.LammpsConfig, {'cmdline': ['-k', 'on', 'g', '1', '-sf', 'kk']}),
+        (config.LammpsConfig, {'cmdline': ['-k', 'on', 'g', '1', '-pk', 'kokkos', 'newton', 'on']}),
+        (config.LammpsConfig, {'cmdline': ['-log', 'none']}),
         (config.CutoutConfig, {'passivation_element': 'Hydrogen'}),
         (config.CutoutConfig, {'passivation_element': 'X'}),
         (config.OrdersConfig, {'lmax_by_orders': [2, 3, 3]}),
@@ -79,3 +82,9 @@ def test_values_outside_their_range_are_refused_with_the_key(model, values):
 )
 def test_values_that_do_not_go_together_are_refused(model, values, words):
     assert words in config.check_settings(model, values, 'port')
+
+
+def test_accelerator_flags_that_pace_accepts_are_allowed():
+    gpu = ['-k', 'on', 'g', '1', '-sf', 'kk', '-pk', 'kokkos', 'newton', 'on', 'neigh', 'half']
+    for flags in (gpu, ['-pk', 'omp', '4'], []):
+        assert config.check_settings(config.LammpsConfig, {'cmdline': flags}, 'settings') is None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
 from ase.build import bulk
 
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
@@ -98,6 +99,17 @@ def test_a_wall_limit_adds_a_boundary_and_the_budget_ends_the_run(inputs):
     assert outputs['summary']['n_segments'] == 2
     assert outputs['summary']['last_step'] > first.outputs.summary['last_step']
     assert outputs['restart'].uuid == second.outputs.restart.uuid
+
+
+def test_the_same_again_is_served_from_the_cache_although_its_remote_folder_is_gone(inputs):
+    with enable_caching(identifier='aiida.calculations:pyacemaker.*'):
+        _, first = run_get_node(ExplorationWorkChain, **inputs)
+        outputs, second = run_get_node(ExplorationWorkChain, **inputs)
+    assert first.is_finished_ok and second.is_finished_ok, second.exit_message
+    made, copied = runs_of(first)['iteration_01'], runs_of(second)['iteration_01']
+    assert made.outputs.remote_folder.is_cleaned
+    assert copied.base.caching.get_cache_source() == made.uuid
+    assert outputs['outcome'].value == 'goal'
 
 
 def test_what_lammps_refuses_is_not_tried_again(inputs):

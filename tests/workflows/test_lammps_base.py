@@ -200,3 +200,9 @@ def test_danger_through_the_real_program(inputs):
     first, second = (called for called in node.called if isinstance(called, orm.CalcJobNode))
     assert second.inputs.restart.uuid == first.outputs.restart_previous.uuid
     assert all(called.outputs.remote_folder.is_cleaned for called in (first, second))
+
+
+def test_a_step_that_ran_twice_adopts_its_child(process, run):
+    """A worker that was killed after it had submitted runs the step again."""
+    node, _ = run(outcome='walltime')
+    assert process.submit(LammpsCalculation, metadata={'call_link_label': 'iteration_01'}).pk == node.pk

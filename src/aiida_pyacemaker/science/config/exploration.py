@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -63,8 +64,8 @@ class MdConfig(Settings):
 class LammpsConfig(Settings):
     """How the program is called and what else comes back; nothing here changes the physics.
 
-    cmdline: flags after ours, e.g. ``['-k', 'on', 'g', '1', '-sf', 'kk']`` or ``['-sf', 'omp', '-pk', 'omp', '4']``;
-    additional_retrieve_list: files kept beside the logs.
+    cmdline: flags after ours, e.g. ``-k on g 1 -sf kk -pk kokkos newton on neigh half`` (one GPU a node) or
+    ``-pk omp 4`` (threads of pyacemaker-lmp), word by word; additional_retrieve_list: files kept beside the logs.
     """
 
     cmdline: tuple[str, ...] = ()
@@ -76,4 +77,15 @@ class LammpsConfig(Settings):
         ours = sorted({'-in', '-i', '-log', '-l', '-screen', '-sc', '-partition', '-p'} & set(value))
         if ours:
             raise ValueError(f'{", ".join(ours)} cannot be given: script, log and screen are written by the plugin')
+        return value
+
+    @field_validator('cmdline')
+    @classmethod
+    def _flags_of_gpu(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse Kokkos' own choice on GPUs, as the pace styles do, but before the job has waited for one."""
+        pairs = set(pairwise(value))
+        if {('-k', 'on'), ('-kokkos', 'on')} & pairs and 'g' in value:
+            missing = [' '.join(pair) for pair in (('newton', 'on'), ('neigh', 'half')) if pair not in pairs]
+            if missing:
+                raise ValueError(f'pace on a GPU needs -pk kokkos newton on neigh half, missing: {", ".join(missing)}')
         return value
