@@ -171,12 +171,31 @@ def test_embedding_limits():
     np.testing.assert_allclose(slopes, 1e3)
 
 
-def test_embedding_arguments():
-    with pytest.raises(ValueError, match='kind is Power, expected one of FinnisSinclair'):
-        Embedding(kind='Power')
-    with pytest.raises(ValueError, match='a prefactor and an exponent each'):
-        Embedding(parameters=(1.0, 1.0, 2.0))
+def test_impossible_parts_are_refused():
+    potential = binary_potential()
+    bond = potential.bonds[0, 1]
+    for part, change, words in (
+        (Embedding(), {'kind': 'Power'}, 'kind is Power, expected one of FinnisSinclair'),
+        (Embedding(), {'parameters': (1.0, 1.0, 2.0)}, 'a prefactor and an exponent each'),
+        (bond, {'base': 'Hermite'}, 'base is Hermite, expected one of ChebExpCos'),
+        (bond, {'inner_cutoff_type': 'far'}, 'inner_cutoff_type is far, expected one of distance'),
+        (bond, {'coefficients': np.zeros((2, 2))}, r'shape \(2, 2\), expected \(n, l'),
+        (potential, {'bonds': {(0, 0): bond}}, r'bonds of \[\(0, 0\)\] and functions of 2 elements, expected'),
+        (potential, {'functions': potential.functions[:1]}, 'functions of 1 elements, expected'),
+        (potential, {'embeddings': (Embedding(),)}, 'embeddings has 1 entries, expected one an element'),
+        (potential, {'embeddings': (Embedding(parameters=(1, 1, 1, 0.5)),) * 2}, r'expected \(282, 2\)'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            replace(part, **change)
+
+
+def test_what_is_linear():
     assert Embedding().is_linear and not Embedding(parameters=(1.0, 0.5)).is_linear
+    assert not Embedding(rho_core_cut=1.0, drho_core_cut=2.0).is_linear  # fades without a core density
+    linear = binary_potential()
+    for kind, expected in (('distance', True), ('density', True), ('zbl', False)):
+        bonds = {pair: replace(bond, inner_cutoff_type=kind) for pair, bond in linear.bonds.items()}
+        assert replace(linear, bonds=bonds).is_linear is expected
 
 
 def test_linear_coefficients_are_those_of_a_linear_potential():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +46,8 @@ class Embedding:
 
     def padded(self, n_densities: int) -> Embedding:
         """Return the same embedding with densities of prefactor 0 appended."""
-        missing = n_densities - self.n_densities
-        padding = (0.0, 1.0) * missing
-        return self if not missing else _replaced(self, self.parameters + padding)
+        padding = (0.0, 1.0) * (n_densities - self.n_densities)
+        return replace(self, parameters=self.parameters + padding)
 
     def evaluate(self, densities: Array) -> tuple[Array, Array]:
         """Return F (n,) eV and dF/dρ (n, D) of ``densities`` (n, D)."""
@@ -60,15 +59,6 @@ class Embedding:
                 values += prefactor * value
                 slopes[:, p] = prefactor * slope
         return values, slopes
-
-
-def _replaced(embedding: Embedding, parameters: tuple[float, ...]) -> Embedding:
-    return Embedding(
-        kind=embedding.kind,
-        parameters=parameters,
-        rho_core_cut=embedding.rho_core_cut,
-        drho_core_cut=embedding.drho_core_cut,
-    )
 
 
 def finnis_sinclair(density: Array, exponent: float) -> tuple[Array, Array]:

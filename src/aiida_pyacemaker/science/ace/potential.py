@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,6 +59,12 @@ class AcePotential:
         embeddings = self.embeddings or (Embedding(),) * len(self.elements)
         if len(embeddings) != len(self.elements):
             raise ValueError(f'embeddings has {len(embeddings)} entries, expected one an element of {self.elements}.')
+        pairs = {*product(range(len(self.elements)), repeat=2)}
+        if {*self.bonds} != pairs or len(self.functions) != len(self.elements):
+            raise ValueError(
+                f'bonds of {sorted(self.bonds)} and functions of {len(self.functions)} elements, expected bonds of '
+                f'{sorted(pairs)} and functions for each of {", ".join(self.elements)}.'
+            )
         n_densities = max(embedding.n_densities for embedding in embeddings)
         object.__setattr__(self, 'embeddings', tuple(embedding.padded(n_densities) for embedding in embeddings))
         coefficients = np.array(self.coefficients, dtype=float)

@@ -33,6 +33,13 @@ class Bond:
     core_repulsion: tuple[float, float] = (0.0, 0.0)
     inner_cutoff_type: str = 'distance'
 
+    def __post_init__(self) -> None:
+        for name, allowed in (('base', RADIAL_BASES), ('inner_cutoff_type', INNER_CUTOFF_TYPES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f'bond {name} is {getattr(self, name)}, expected one of {", ".join(allowed)}.')
+        if np.ndim(self.coefficients) != 3:
+            raise ValueError(f'bond coefficients have shape {np.shape(self.coefficients)}, expected (n, l + 1, k).')
+
     @property
     def acts_through_radials(self) -> bool:
         """Whether the bond acts through its radial functions alone: no core repulsion, no fading of whole atoms."""
