@@ -110,8 +110,16 @@ def slab():
     return atoms
 
 
-def test_wrong_inputs_are_refused_before_anything_runs(inputs, structure):
+def potential_without(folder, *names):
+    for path in folder.iterdir():
+        if path.name in names:
+            path.unlink()
+    return AcePotentialData.from_folder(folder).store()
+
+
+def test_wrong_inputs_are_refused_before_anything_runs(inputs, structure, potential_with_baseline, tmp_path):
     cases = {
+        'without an active set there is no γ': {'potential': potential_without(tmp_path, 'potential.asi')},
         'expected exactly one': {'structure': None},
         'no multiple of': {'md': orm.Dict({'dump_every': 15})},
         'restart_every = 25': {'md': orm.Dict({'restart_every': 25})},
@@ -131,6 +139,12 @@ def test_wrong_inputs_are_refused_before_anything_runs(inputs, structure):
         changed = {key: value for key, value in {**inputs, **change}.items() if value is not None}
         with pytest.raises(ValueError, match=message):
             run_get_node(LammpsCalculation, changed)
+
+
+def test_a_baseline_without_its_table_is_refused(inputs, potential_with_baseline, tmp_path):
+    inputs['potential'] = potential_without(tmp_path, 'baseline.table')
+    with pytest.raises(ValueError, match='without baseline.table, which LAMMPS reads'):
+        run_get_node(LammpsCalculation, inputs)
 
 
 def test_a_file_that_is_no_restart_is_refused_by_lammps(inputs):
