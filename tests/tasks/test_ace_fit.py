@@ -58,6 +58,9 @@ def test_first_generation_writes_a_student_and_its_metrics(first):
     assert result['sources']['pool']['rmse_forces_eV_per_A'] < 0.2
     assert result['held_out']['rmse_forces_eV_per_A'] < 0.5
     assert result['sources']['pool']['gamma_quantiles']['max'] <= 1.02
+    calibration = result['held_out']['gamma_calibration']
+    assert sum(calibration['n_atoms']) + calibration['n_atoms_of_infinite_gamma'] == 24
+    assert len(calibration['gamma_edges']) == len(calibration['force_error_bounds_eV_per_A']) + 1
     stages = [json.loads(line)['stage'] for line in (folder / 'progress.jsonl').read_text().splitlines()]
     assert stages[0] == 'rows of pool' and 'solve' in stages and stages[-1] == 'held out'
 

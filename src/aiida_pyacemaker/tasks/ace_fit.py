@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ..science.ace import AcePotential, build_potential
 from ..science.ace.active_set import TooFewEnvironments
 from ..science.ace.blocks import Assembly, FitBlock, make_fit_block
+from ..science.ace.calibration import calibration_report, graded_errors
 from ..science.ace.fit import FitResult, Ridge, fit_reference_energies, solve_blocks
 from ..science.ace.quality import (
     nearest_distances,
@@ -88,7 +89,10 @@ class AceFitTask(Task):
         if held_out is not None:
             errors = prediction_errors(held_out, fitted.potential, baseline)
             grades = trained_grades(held_out, fitted.potential, fitted.active_set).quantiles()
-            metrics['held_out'] = {**errors, 'n_frames': len(held_out), 'gamma_quantiles': grades}
+            student = Student(potential=fitted.potential, active_set=fitted.active_set, baseline=baseline)
+            calibration = calibration_report(graded_errors(held_out, student))
+            sizes = {'n_frames': len(held_out), 'gamma_quantiles': grades, 'gamma_calibration': calibration}
+            metrics['held_out'] = {**errors, **sizes}
             progress.report('held out', 1, 1, **errors)
         return metrics
 

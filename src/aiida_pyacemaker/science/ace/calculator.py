@@ -77,4 +77,5 @@ class AceCalculator(Calculator):
 
 def active_set_of(potential: AcePotential, given: GradesProjections | str | Path | None) -> GradesProjections | None:
     """Return the active set that ``given`` is or names; `ValueError` where it was built for another potential."""
-    return ActiveSet.read(given).of(potential) if isinstance(given, str | Path) else given
+    given = ActiveSet.read(given) if isinstance(given, str | Path) else given
+    return given.of(potential) if isinstance(given, ActiveSet) else given

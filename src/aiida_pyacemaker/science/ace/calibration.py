@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,6 +124,20 @@ def calibrate_gamma(known: GradedErrors, *, level: float = LEVEL, n_bins: int = 
         bounds=np.array([conformal_quantile(part, level) for part in members]),
         counts=np.array([len(part) for part in members], dtype=np.int64),
     )
+
+
+def calibration_report(known: GradedErrors) -> dict[str, Any] | None:
+    """Return :func:`calibrate_gamma` as plain values (bounds None where not finite), or None without a finite γ."""
+    if not np.isfinite(known.gamma).any():
+        return None
+    found = calibrate_gamma(known)
+    return {
+        'level': found.level,
+        'gamma_edges': found.edges.tolist(),
+        'force_error_bounds_eV_per_A': [bound if np.isfinite(bound) else None for bound in found.bounds.tolist()],
+        'n_atoms': found.counts.tolist(),
+        'n_atoms_of_infinite_gamma': int(np.count_nonzero(np.isinf(known.gamma))),
+    }
 
 
 def conformal_quantile(ascending: Array, level: float) -> float:
