@@ -1,13 +1,24 @@
 """A step that runs twice leaves one child; seeds follow from the root and names alone."""
 
+import json
+from types import SimpleNamespace
+
+import pytest
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import WorkChain, run_get_node
+from aiida.engine import ProcessState, WorkChain, run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from plumpy.persistence import Bundle, LoadSaveContext
 
-from aiida_pyacemaker.workflows.submission import SubmitOnce, derived_seed, drop_missing, find_called
+from aiida_pyacemaker.workflows.submission import (
+    SubmitOnce,
+    adopt_called,
+    derived_seed,
+    drop_missing,
+    find_called,
+    is_queued,
+)
 
 
 class EmptyWorkChain(WorkChain):
@@ -78,3 +89,65 @@ def test_seed_depends_on_root_and_names_only():
 def test_missing_inputs_are_left_out():
     node = orm.Dict({'kept': None})
     assert drop_missing({'a': None, 'b': {'c': None, 'd': 1}, 'e': node}) == {'b': {'d': 1}, 'e': node}
+
+
+class Recorder:
+    """A runner of the daemon that notes which processes it is asked to continue."""
+
+    is_daemon_runner = True
+
+    def __init__(self):
+        self.continued = []
+        self.controller = self
+
+    def continue_process(self, pk, **_):
+        self.continued.append(pk)
+
+
+@pytest.fixture
+def orphaned(aiida_profile):
+    """A parent whose step died between storing its child and telling the broker of it."""
+    parent, child = orm.WorkChainNode().store(), orm.WorkChainNode()
+    child.base.links.add_incoming(parent, LinkType.CALL_WORK, 'child')
+    child.store()
+    child.set_process_state(ProcessState.CREATED)
+    return SimpleNamespace(node=parent, child=child, runner=Recorder(), report=print)
+
+
+@pytest.fixture
+def broker_tasks(tmp_path, monkeypatch):
+    """The folder where a ZeroMQ broker keeps its tasks; the profile is told that it has one."""
+    folders = {'broker_service': {'dir': str(tmp_path)}}
+    config = SimpleNamespace(filepaths=lambda profile: folders)
+    monkeypatch.setattr('aiida_pyacemaker.workflows.submission.get_config', lambda: config)
+    tasks = tmp_path / 'storage' / 'tasks'
+    for state in ('pending', 'processing'):
+        (tasks / state).mkdir(parents=True)
+    return tasks
+
+
+def write_task(folder, pk):
+    folder.joinpath(f'{pk}.json').write_text(json.dumps({'body': {'task': 'continue', 'args': {'pid': pk}}}))
+
+
+def test_a_child_that_nobody_was_told_of_is_sent_on_its_way(orphaned, broker_tasks):
+    orphaned.child.set_checkpoint('a checkpoint')
+    write_task(broker_tasks / 'pending', orphaned.child.pk + 1)
+    assert adopt_called(orphaned, 'child').pk == orphaned.child.pk
+    assert orphaned.runner.continued == [orphaned.child.pk]
+
+
+@pytest.mark.parametrize('state', ['pending', 'processing'])
+def test_a_child_that_waits_for_its_turn_is_left_alone(orphaned, broker_tasks, state):
+    orphaned.child.set_checkpoint('a checkpoint')
+    write_task(broker_tasks / state, orphaned.child.pk)
+    assert adopt_called(orphaned, 'child').pk == orphaned.child.pk and orphaned.runner.continued == []
+
+
+def test_a_child_without_a_checkpoint_is_set_aside(orphaned, broker_tasks):
+    assert adopt_called(orphaned, 'child') is None
+    assert orphaned.child.is_killed and find_called(orphaned.node, 'child') is None
+
+
+def test_of_other_brokers_nothing_is_known(aiida_profile):
+    assert is_queued(1) is None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import Process
+from aiida.engine import Process, ProcessState
+from aiida.manage.configuration import get_config, get_profile
+
+STILLBORN = 'set aside: the step that made it was killed before it could be run'
 
 
 class SubmitOnce:
@@ -25,10 +30,8 @@ class SubmitOnce:
 
         inputs: a mapping, or what makes it where that is dear.
         """
-        node: orm.ProcessNode = self.node  # type: ignore[attr-defined]
-        called = find_called(node, link_label)
+        called = adopt_called(self, link_label)
         if called is not None:
-            self.report(f'adopting {called.process_label}<{called.pk}> as {link_label!r}')  # type: ignore[attr-defined]
             return called
         child = drop_missing(inputs() if callable(inputs) else inputs)
         child['metadata'] = {**child.get('metadata', {}), 'call_link_label': link_label}
@@ -52,12 +55,52 @@ def call_many_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.
     return function(*nodes, metadata={'call_link_label': link_label})
 
 
+def adopt_called(work_chain: Any, link_label: str) -> orm.ProcessNode | None:
+    """Return what a step of ``work_chain`` that was killed had called under ``link_label``, and see that it runs.
+
+    Between storing a child and telling the broker of it a step can die as well: a child that nobody was told of is
+    sent on its way, and one without a checkpoint, which nobody could run, is set aside as killed.
+    """
+    called = find_called(work_chain.node, link_label)
+    if called is None:
+        return None
+    if called.process_state is ProcessState.CREATED and work_chain.runner.is_daemon_runner:
+        if called.checkpoint is None:
+            called.set_process_status(STILLBORN)
+            called.set_process_state(ProcessState.KILLED)
+            called.seal()
+            return None
+        if is_queued(called.pk) is False:
+            work_chain.runner.controller.continue_process(called.pk, nowait=False, no_reply=True)
+    work_chain.report(f'adopting {called.process_label}<{called.pk}> as {link_label!r}')
+    return called
+
+
+def is_queued(pk: int) -> bool | None:
+    """Return whether the ZeroMQ broker of the profile holds a task of process ``pk``; ``None`` for other brokers."""
+    folder = get_config().filepaths(get_profile()).get('broker_service', {}).get('dir')
+    tasks = Path(folder or '') / 'storage' / 'tasks'
+    if not folder or not tasks.is_dir():
+        return None
+    # a task goes from pending to processing: looked for in this order, it cannot be missed on its way
+    return any(_task_pid(path) == pk for state in ('pending', 'processing') for path in (tasks / state).glob('*.json'))
+
+
+def _task_pid(path: Path) -> int | None:
+    try:
+        found: int | None = json.loads(path.read_text())['body']['args']['pid']
+    except (OSError, ValueError, KeyError, TypeError):  # a task of another kind, or one that was just done
+        return None
+    return found
+
+
 def find_called(node: orm.ProcessNode, link_label: str) -> orm.ProcessNode | None:
     """Return the process that ``node`` called under ``link_label``, or ``None``."""
     links = node.base.links.get_outgoing(
         link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK), link_label_filter=_escape(link_label)
     )
     found = [link.node for link in links.all() if link.link_label == link_label]
+    found = [called for called in found if called.process_status != STILLBORN]
     return max(found, key=lambda called: bool(called.is_finished_ok), default=None)  # a repeat over what was killed
 
 

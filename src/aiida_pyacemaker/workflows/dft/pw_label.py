@@ -13,7 +13,7 @@ from aiida_quantumespresso.workflows.pw.base import PwBaseWorkChain
 
 from ...calculations.scf_monitor import MESSAGE_PREFIX
 from ...science.dft import predict_more_steps, read_accuracies
-from ..submission import find_called
+from ..submission import adopt_called
 from .ladder import DEGAUSS_STEP, EXTENSIONS, LADDER, MAX_RUNS, apply_rung, find_flags
 from .pw_inputs import check_structure, label_facts
 
@@ -88,11 +88,10 @@ class PwLabelWorkChain(PwBaseWorkChain):
     def run_process(self) -> Any:
         """Submit the next run, or adopt it when a step that was killed had submitted it already."""
         self.prepare_process()
-        called = find_called(self.node, f'iteration_{self.ctx.iteration + 1:02d}')
+        called = adopt_called(self, f'iteration_{self.ctx.iteration + 1:02d}')
         if called is None:
             return super().run_process()
         self.ctx.iteration += 1
-        self.report(f'adopting {called.process_label}<{called.pk}> as iteration #{self.ctx.iteration}')
         return ToContext(children=append_(called))
 
     def results(self) -> None:
