@@ -9,12 +9,13 @@ is the process's own.
 from __future__ import annotations
 
 import argparse
-import platform
+import os
 import resource
 import sys
 import time
 from pathlib import Path
 
+import numba
 import numpy as np
 from ase.build import bulk
 from threadpoolctl import threadpool_limits
@@ -85,7 +86,9 @@ def run_alloy(threads: int) -> None:
     """Print times and memory of 1000 frames of 32 atoms, two elements, 500 functions an element."""
     limits = {'ALL': {'nradmax_by_orders': (15, 6, 4, 3), 'lmax_by_orders': (0, 4, 3, 2)}}
     functions = {'number_of_functions_per_element': 500, **limits}
-    potential = build_potential(['Al', 'Ni'], FitConfig(basis={'bonds': {'ALL': {'rcut': 5.0}}, 'functions': functions}))
+    potential = build_potential(
+        ['Al', 'Ni'], FitConfig(basis={'bonds': {'ALL': {'rcut': 5.0}}, 'functions': functions})
+    )
     rng = np.random.default_rng(0)
     structures = []
     for _ in range(1000):
@@ -93,7 +96,9 @@ def run_alloy(threads: int) -> None:
         atoms.symbols = rng.choice(['Al', 'Ni'], len(atoms))
         atoms.positions += rng.normal(scale=0.1, size=atoms.positions.shape)
         structures.append(atoms)
-    frames = Frames.from_atoms(structures, energy=rng.normal(size=1000), label_mask=np.full(1000, HAS_ENERGY | HAS_FORCES))
+    frames = Frames.from_atoms(
+        structures, energy=rng.normal(size=1000), label_mask=np.full(1000, HAS_ENERGY | HAS_FORCES)
+    )
     frames = frames.with_columns(forces=rng.normal(size=(frames.n_atoms, 3)))
     make_fit_block(frames.select([0]), potential, name='warm', weights=RowWeights())
     start = time.perf_counter()
@@ -102,10 +107,22 @@ def run_alloy(threads: int) -> None:
     middle = time.perf_counter()
     solve_blocks([block], potential, factors={}, own_zero=None, complete=True)
     end = time.perf_counter()
-    neighbours = np.mean([len(structures[0])])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f'alloy: 1000 frames of {neighbours:.0f} atoms, {potential.n_functions} functions, {sum(block.n_rows.values())} rows')
-    print(f'assemble and factorise {middle - start:.1f} s, solve with active set {end - middle:.1f} s, peak {peak:.2f} GiB')
+    print(f'alloy: 1000 frames of 32 atoms, {potential.n_functions} functions, {sum(block.n_rows.values())} rows')
+    print(
+        f'assemble and factorise {middle - start:.1f} s, solve with active set {end - middle:.1f} s, '
+        f'peak memory {peak:.2f} GiB'
+    )
+
+
+def machine() -> str:
+    """Return processor, cores and builds that the numbers are of."""
+    names = [
+        line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines() if 'model name' in line
+    ]
+    flags = 'AVX-512' if 'avx512f' in Path('/proc/cpuinfo').read_text() else 'no AVX-512'
+    cores = len(os.sched_getaffinity(0))
+    return f'{names[0]}, {flags}, {cores} cores; numpy {np.__version__}, numba {numba.__version__}'
 
 
 def main() -> None:
@@ -114,7 +131,7 @@ def main() -> None:
     parser.add_argument('--only', choices=('copper', 'alloy'))
     parser.add_argument('--threads', type=int, default=2, help='threads that compute rows')
     options = parser.parse_args()
-    print(f'{platform.processor() or platform.machine()}, {options.threads} threads, numpy {np.__version__}')
+    print(f'{machine()}, {options.threads} threads for rows')
     with threadpool_limits(limits=1):
         for name, run in (('copper', run_copper), ('alloy', run_alloy)):
             if options.only in (None, name):

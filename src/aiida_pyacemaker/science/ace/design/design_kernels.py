@@ -141,14 +141,56 @@ def project(first, term_of, weights, products, base_sums, single_of, out):
 
 
 @njit(**OPTIONS)
-def add_row(sign, single, function_of, product, row):
-    """Add ``sign`` times one row: functions of one factor (K,) where they are, the others (F,) at the end of it."""
-    for k in range(single.shape[0]):
-        if function_of[k] >= 0:
-            row[function_of[k]] += sign * single[k]
+def add_row(sign, product, row):
+    """Add ``sign`` times the functions of several factors, (F,), at the end of a row."""
     start = row.shape[0] - product.shape[0]
     for f in range(product.shape[0]):
         row[start + f] += sign * product[f]
+
+
+@njit(**OPTIONS)
+def add_single(sign, single, function_of, row):
+    """Add ``sign`` times the functions of one factor, (K,), where they are in a row."""
+    for k in range(single.shape[0]):
+        if function_of[k] >= 0:
+            row[function_of[k]] += sign * single[k]
+
+
+@njit(**OPTIONS)
+def add_gradient(rows, pull, totals, base_totals):
+    """Add the gradient of one pair, (3, S) and of base functions (3, K), to three rows of each."""
+    for c in range(3):
+        for s in range(totals.shape[1]):
+            totals[c, s] += rows[c, s]
+        for k in range(pull.shape[1]):
+            base_totals[c, k] += pull[c, k]
+
+
+@njit(**OPTIONS)
+def add_virial(rows, pull, vector, totals, base_totals):
+    """Add r·d of one pair, d the gradient, to the six rows xx yy zz yz xz xy."""
+    for v in range(6):
+        c, d = (v, v) if v < 3 else (2 if v < 5 else 1, 1 if v == 3 else 0)
+        for s in range(totals.shape[1]):
+            totals[v, s] += vector[d] * rows[c, s]
+        for k in range(pull.shape[1]):
+            base_totals[v, k] += vector[d] * pull[c, k]
+
+
+@njit(**OPTIONS)
+def evaluate_pair(vector, r, table, basis, strips, scratch, sums, base_sums):
+    """Add one pair to A (S,) and the base functions (K,), and fill its gradients by both in ``scratch``."""
+    bin_width, l_max, factors = basis[2], basis[3], basis[4]
+    _, radial, slope, unit, values, gradients, rows, pull = scratch
+    for c in range(3):
+        unit[c] = vector[c] / r
+    interpolate(table, bin_width, r, radial, slope)
+    harmonics(l_max, factors, unit[0], unit[1], unit[2], r, values, gradients)
+    pair_columns(strips, radial, slope, unit, values, gradients, sums, rows)
+    for k in range(base_sums.shape[0]):
+        base_sums[k] += radial[k]
+        for c in range(3):
+            pull[c, k] = unit[c] * slope[k]
 
 
 @njit(**OPTIONS)
@@ -156,64 +198,44 @@ def collect(centre, neighbours, basis, element, wanted, scratch, results):
     """
     Sum A, base functions and geometry of one centre over its pairs; return how many wanted atoms it moves.
 
-    ``results``: A (S,), base functions (E, K), their gradients and virials (9, S) and (9, E, K): rows dx dy dz, then
+    ``results``: A (S,), base functions (E, K), their gradients and virials (9, S) and (E, 9, K): rows dx dy dz, then
     r·d of xx yy zz yz xz xy; targets (T,) atoms by species, ``begin`` (E + 1,) and their geometry, flat
-    (3 T, S of the species) and (3 T, K).
+    (3 T, S of the species) and (3 T, K). An image of the centre itself moves nothing, but it has a virial.
     """
     first, neighbour, vectors, species = neighbours
-    tables, cutoffs, bin_width, l_max, factors, n_base = basis
+    tables, cutoffs = basis[0], basis[1]
     strips, strip_first, column_first = element
-    local, radial, slope, unit, values, gradients, rows = scratch
+    local, rows, pull = scratch[0], scratch[6], scratch[7]
     sums, base_sums, total, base_total, targets, begin, geometry, base_geometry = results
     sums[:], base_sums[:], total[:], base_total[:] = 0.0, 0.0, 0.0, 0.0
-    n_elements = base_sums.shape[0]
-    count, place = 0, 0
+    n_elements, count, place = base_sums.shape[0], 0, 0
     for mu in range(n_elements):
         begin[mu] = count
         a, b = column_first[mu], column_first[mu + 1]
-        width, row = b - a, species[centre] * n_elements + mu
-        here, own = strips[strip_first[mu] : strip_first[mu + 1]], sums[a:b]
+        block, row = 3 * (b - a), species[centre] * n_elements + mu
+        here = strips[strip_first[mu] : strip_first[mu + 1]]
         for p in range(first[centre], first[centre + 1]):
-            j = neighbour[p]
-            x, y, z = vectors[p]
-            r = np.sqrt(x * x + y * y + z * z)
+            j, vector = neighbour[p], vectors[p]
+            r = np.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2)
             if species[j] != mu or r >= cutoffs[row]:
                 continue
-            unit[0], unit[1], unit[2] = x / r, y / r, z / r
-            interpolate(tables[row], bin_width, r, radial, slope)
-            harmonics(l_max, factors, unit[0], unit[1], unit[2], r, values, gradients)
-            pair_columns(here, radial, slope, unit, values, gradients, own, rows)
-            for k in range(n_base):
-                base_sums[mu, k] += radial[k]
-            for v in range(6):
-                c, d = (v, v) if v < 3 else (2 if v < 5 else 1, 1 if v == 3 else 0)
-                for s in range(width):
-                    total[3 + v, a + s] += vectors[p, d] * rows[c, s]
-                for k in range(n_base):
-                    base_total[3 + v, mu, k] += vectors[p, d] * unit[c] * slope[k]
+            evaluate_pair(vector, r, tables[row], basis, here, scratch, sums[a:b], base_sums[mu])
+            add_virial(rows, pull, vector, total[3:, a:b], base_total[mu, 3:])
             if j == centre:
                 continue
-            for c in range(3):
-                for s in range(width):
-                    total[c, a + s] += rows[c, s]
-                for k in range(n_base):
-                    base_total[c, mu, k] += unit[c] * slope[k]
+            add_gradient(rows, pull, total[:, a:b], base_total[mu])
             if wanted[j] < 0:
                 continue
             t = local[j]
+            at = place + (t - begin[mu]) * block
             if t < 0:
-                t = local[j] = count
-                targets[count] = j
-                geometry[place + 3 * (t - begin[mu]) * width : place + 3 * (t - begin[mu] + 1) * width] = 0.0
+                t, at = count, place + (count - begin[mu]) * block
+                local[j], targets[count] = count, j
+                geometry[at : at + block] = 0.0
                 base_geometry[3 * t : 3 * t + 3] = 0.0
                 count += 1
-            at = place + 3 * (t - begin[mu]) * width
-            for c in range(3):
-                for s in range(width):
-                    geometry[at + c * width + s] += rows[c, s]
-                for k in range(n_base):
-                    base_geometry[3 * t + c, k] += unit[c] * slope[k]
-        place += 3 * (count - begin[mu]) * width
+            add_gradient(rows, pull, geometry[at : at + block].reshape(3, b - a), base_geometry[3 * t : 3 * t + 3])
+        place += (count - begin[mu]) * block
     begin[n_elements] = count
     for t in range(count):
         local[targets[t]] = -1
@@ -221,70 +243,64 @@ def collect(centre, neighbours, basis, element, wanted, scratch, results):
 
 
 @njit(**OPTIONS)
-def design_centres(centres, neighbours, basis, element, offset, wanted, results):
+def add_own(collected, jacobi, single_of, around, target, columns, virial, forces):
+    """Add what a centre's own position feels to the force rows of ``target`` (-1: unwanted), and its virial."""
+    total, base_total = collected[2], collected[3]
+    if jacobi.shape[1]:
+        np.dot(total, jacobi, around)
+    for v in range(6):
+        row = virial[v, columns[0] : columns[1]]
+        add_row(-1.0, around[3 + v], row)
+        for mu in range(single_of.shape[0]):
+            add_single(-1.0, base_total[mu, 3 + v], single_of[mu], row)
+    if target >= 0:
+        for c in range(3):
+            row = forces[target, c, columns[0] : columns[1]]
+            add_row(1.0, around[c], row)
+            for mu in range(single_of.shape[0]):
+                add_single(1.0, base_total[mu, c], single_of[mu], row)
+
+
+@njit(**OPTIONS)
+def add_others(collected, column_first, jacobi, single_of, block, wanted, columns, forces):
+    """Subtract from the rows of every wanted neighbour what it feels of a centre."""
+    targets, begin, geometry, base_geometry = collected[4:]
+    place = 0
+    for mu in range(single_of.shape[0]):
+        a, b, count = column_first[mu], column_first[mu + 1], begin[mu + 1] - begin[mu]
+        size = 3 * count * (b - a)
+        if size:
+            np.dot(geometry[place : place + size].reshape(3 * count, b - a), jacobi[a:b], block[: 3 * count])
+        else:
+            block[: 3 * count] = 0.0
+        place += size
+        for t in range(count):
+            target = wanted[targets[begin[mu] + t]]
+            for c in range(3):
+                row = forces[target, c, columns[0] : columns[1]]
+                add_row(-1.0, block[3 * t + c], row)
+                add_single(-1.0, base_geometry[3 * (begin[mu] + t) + c], single_of[mu], row)
+
+
+@njit(**OPTIONS)
+def design_centres(centres, neighbours, basis, element, wanted, scratch, columns, results):
     """
     Add the rows of all ``centres`` of one element; ``wanted`` (atoms,) is the place of an atom's force rows, or -1.
 
-    ``results``: energy (P,), forces (wanted, 3, P), virial (6, P) Σ r ⊗ f, projections (wanted, largest).
+    ``scratch``: work arrays of one pair, of one centre (`collect`), and of the products; ``columns``: first and last
+    coefficient of the element in ``results``: energy (P,), forces (wanted, 3, P), virial (6, P) Σ r ⊗ f, projections
+    (wanted, largest).
     """
     geometric, terms, parts, entries, entry_weights, function_first, term_of, weights, single_of = element
     energy, forces, virial, projections = results
-    first, n_base, l_max = neighbours[0], basis[5], basis[3]
-    column_first = geometric[2]
-    n_elements, n_columns, n_many = single_of.shape[0], column_first[-1], function_first.shape[0] - 1
-    n_functions = n_many + np.count_nonzero(single_of >= 0)
-    widest, largest = 1, 1
-    for mu in range(n_elements):
-        widest = max(widest, column_first[mu + 1] - column_first[mu])
+    pair, collected, (found, products, jacobi, block, around, own) = scratch
     for i in centres:
-        largest = max(largest, min(first[i + 1] - first[i], wanted.shape[0]))
-    n_radial, n_harmonics = basis[0].shape[3], (l_max + 1) * (l_max + 2) // 2
-    scratch = (
-        np.full(wanted.shape[0], -1),
-        np.empty(n_radial),
-        np.empty(n_radial),
-        np.empty(3),
-        np.empty((2, n_harmonics)),
-        np.empty((3, 2, n_harmonics)),
-        np.zeros((3, widest)),
-    )
-    sums, base_sums = np.empty(n_columns), np.empty((n_elements, n_base))
-    total, base_total = np.empty((9, n_columns)), np.empty((9, n_elements, n_base))
-    targets, begin = np.empty(largest, np.int64), np.empty(n_elements + 1, np.int64)
-    geometry, base_geometry = np.empty(3 * largest * widest), np.empty((3 * largest, n_base))
-    collected = (sums, base_sums, total, base_total, targets, begin, geometry, base_geometry)
-    found, products = np.zeros((terms.shape[0], 5, 2)), np.empty(terms.shape[0])
-    jacobi, block = np.zeros((n_columns, n_many)), np.zeros((3 * largest, n_many))
-    around, own = np.zeros((9, n_many)), np.empty(n_functions)
-    for i in centres:
-        collect(i, neighbours, basis, geometric, wanted, scratch, collected)
-        derivatives(terms, parts, sums, found, products)
-        project(function_first, term_of, weights, products, base_sums, single_of, own)
+        collect(i, neighbours, basis, geometric, wanted, pair, collected)
+        derivatives(terms, parts, collected[0], found, products)
+        project(function_first, term_of, weights, products, collected[1], single_of, own)
         jacobian(entries, entry_weights, found, jacobi)
-        energy[offset : offset + n_functions] += own
-        if n_many:
-            np.dot(total, jacobi, around)
-        for mu in range(n_elements):
-            for v in range(6):
-                row = virial[v, offset : offset + n_functions]
-                add_row(-1.0, base_total[3 + v, mu], single_of[mu], around[3 + v] if mu == 0 else around[0, :0], row)
+        energy[columns[0] : columns[1]] += own
         if wanted[i] >= 0:
-            projections[wanted[i], :n_functions] = own
-            for mu in range(n_elements):
-                for c in range(3):
-                    row = forces[wanted[i], c, offset : offset + n_functions]
-                    add_row(1.0, base_total[c, mu], single_of[mu], around[c] if mu == 0 else around[0, :0], row)
-        place = 0
-        for mu in range(n_elements):
-            a, b, count = column_first[mu], column_first[mu + 1], begin[mu + 1] - begin[mu]
-            size = 3 * count * (b - a)
-            if size:
-                np.dot(geometry[place : place + size].reshape(3 * count, b - a), jacobi[a:b], block[: 3 * count])
-            else:
-                block[: 3 * count] = 0.0
-            place += size
-            for t in range(count):
-                j = wanted[targets[begin[mu] + t]]
-                for c in range(3):
-                    row = forces[j, c, offset : offset + n_functions]
-                    add_row(-1.0, base_geometry[3 * (begin[mu] + t) + c], single_of[mu], block[3 * t + c], row)
+            projections[wanted[i], : own.shape[0]] = own
+        add_own(collected, jacobi, single_of, around, wanted[i], columns, virial, forces)
+        add_others(collected, geometric[2], jacobi, single_of, block, wanted, columns, forces)

@@ -35,6 +35,44 @@ class DesignPlan:
     elements: tuple[tuple[Any, ...], ...]
     offsets: Index
 
+    def scratch(self, element: tuple[Any, ...], n_functions: int, n_targets: int, n_atoms: int) -> tuple[Any, ...]:
+        """Return the work arrays of the kernels for centres of one element that move at most ``n_targets`` atoms."""
+        tables, _, _, l_max, _, n_base = self.basis
+        (_, _, column_first), terms, *_, single_of = element
+        n_elements, n_columns = len(single_of), int(column_first[-1])
+        widest, n_radial = max(int(np.diff(column_first).max()), 1), tables.shape[3]
+        n_harmonics = (l_max + 1) * (l_max + 2) // 2
+        n_many = n_functions - int(np.count_nonzero(single_of >= 0))
+        pair = (
+            np.full(n_atoms, -1),
+            np.zeros(n_radial),
+            np.zeros(n_radial),
+            np.zeros(3),
+            np.zeros((2, n_harmonics)),
+            np.zeros((3, 2, n_harmonics)),
+            np.zeros((3, widest)),
+            np.zeros((3, n_base)),
+        )
+        centre = (
+            np.zeros(n_columns),
+            np.zeros((n_elements, n_base)),
+            np.zeros((9, n_columns)),
+            np.zeros((n_elements, 9, n_base)),
+            np.zeros(n_targets, dtype=np.int64),
+            np.zeros(n_elements + 1, dtype=np.int64),
+            np.zeros(3 * n_targets * widest),
+            np.zeros((3 * n_targets, n_base)),
+        )
+        products = (
+            np.zeros((len(terms), MAX_FACTORS, 2)),
+            np.zeros(len(terms)),
+            np.zeros((n_columns, n_many)),
+            np.zeros((3 * n_targets, n_many)),
+            np.zeros((9, n_many)),
+            np.zeros(n_functions),
+        )
+        return pair, centre, products
+
 
 class _Key:
     """A potential hashed by its frozen basis."""

@@ -60,8 +60,11 @@ def design_rows(potential: AcePotential, atoms: Atoms, *, core: NDArray[np.bool_
     projections = np.zeros((n_wanted, max(potential.n_functions)))
     for index, element in enumerate(plan.elements):
         centres = np.flatnonzero(near & (species == index))
+        columns = (int(plan.offsets[index]), int(plan.offsets[index + 1]))
+        largest = min(int(np.diff(first)[centres].max(initial=1)), count)
+        scratch = plan.scratch(element, potential.n_functions[index], largest, count)
         results = (energy, forces, virial, projections)
-        design_centres(centres, neighbours, plan.basis, element, int(plan.offsets[index]), wanted, results)
+        design_centres(centres, neighbours, plan.basis, element, wanted, scratch, columns, results)
     if not asked.all():
         energy[:] = np.nan
     whole = asked.all() and atoms.pbc.all()
