@@ -203,6 +203,10 @@ def test_save_and_load_and_refusals(blocks, tmp_path):
     (tmp_path / 'text.npz').write_text('no')
     with pytest.raises(ValueError, match=r'text\.npz is not a fit block'):
         FitBlock.load(tmp_path / 'text.npz')
+    whole = (tmp_path / 'block_pool.npz').read_bytes()
+    (tmp_path / 'cut.npz').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r'cut\.npz is not a fit block'):
+        FitBlock.load(tmp_path / 'cut.npz')
 
 
 def test_evidence_picks_a_larger_ridge_for_noisier_labels(sources):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,7 +144,7 @@ class FitBlock:
                 fingerprints=fingerprints,
                 folds=tuple(folds[index] for index in sorted(folds, key=int)),
             )
-        except (OSError, KeyError, TypeError, ValueError, EOFError) as error:
+        except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f'{path} is not a fit block: {error}') from error
 
 
