@@ -78,6 +78,7 @@ BAD_YAML = [
     (COPPER, 'speciesblock: Cu', 'speciesblock: Xq', 'block Xq: found element Xq, expected a chemical symbol'),
     (COPPER, 'type: Cu Cu, ', 'type: Cu Ag, ', 'function 1: found type Cu Ag, expected Cu and neighbours among Cu'),
     (COPPER, 'nr: [1], nl: [0]', 'nr: [9], nl: [0]', "found n, l 9, 0, expected at most the 6, 2 of its bond"),
+    (COPPER, 'nl: [1, 1], c', 'nl: [3, 3], c', 'found n, l 1, 3, expected at most the 3, 2 of its bond'),
     (COPPER, 'nr: [1], nl: [0]', 'nr: [0], nl: [0]', 'function 1: found nr [0], expected 1 whole numbers from 1 on'),
     (COPPER, 'nr: [1], nl: [0]', 'nr: [2], nl: [0]', 'function 2: found function'),
     (COPPER, 'nl: [1, 1], c', 'nl: [1, 2], c', 'found nl, lint [1, 2], [], expected momenta with an even sum'),
@@ -230,6 +231,14 @@ def test_yace_of_other_element_and_factor_order(tmp_path):
             lines.append(f'    - {f}')
     (tmp_path / 'y.yace').write_text('\n'.join(lines))
     assert_same(AcePotential.read(tmp_path / 'y.yace'), potential, 1e-15)
+
+
+def test_small_coefficients_are_not_taken_for_round_off(tmp_path):
+    mixed = AcePotential.read(FIXTURES / 'AlNi_ChebPow_mixed_embed.yaml')
+    sizes = 10.0 ** -np.random.default_rng(0).uniform(0, 8, size=(len(mixed.coefficients), 1))
+    potential = mixed.with_coefficients(mixed.coefficients * sizes)
+    potential.write_yace(tmp_path / 'x.yace')
+    assert_same(AcePotential.read(tmp_path / 'x.yace'), potential, 1e-15)
 
 
 def test_entries_of_one_product_are_added_as_lammps_does(tmp_path):
