@@ -4,13 +4,15 @@
 
 It makes a profile of its own in FOLDER (default: a temporary one), starts a daemon, labels rattled Si2 cells with the
 real ``pw.x``, then with a stub that hands out the files of a finished run at once, and prints, an SCF:
-overhead = (lanes x wall - sum of pw.x wall) / labels, and by how much database and repository grew.
+overhead = (lanes x wall - sum of pw.x wall) / labels, the CPU time of the daemon's workers (on a machine that others
+use as well, that is what can be compared), and by how much database and repository grew.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import stat
 import sys
 import tempfile
@@ -72,35 +74,49 @@ def label(code, dataset, lanes: int):
     return node, time.monotonic() - began
 
 
+def worker_seconds() -> float:
+    """Return the CPU seconds that the workers of the daemon have used: what a busy machine does not change."""
+    import psutil
+    from aiida.engine.daemon.client import get_daemon_client
+
+    workers = get_daemon_client().get_worker_info()['info']
+    return sum(sum(psutil.Process(int(pid)).cpu_times()[:2]) for pid in workers)
+
+
 def disk_bytes() -> tuple[int, int]:
-    """Return the bytes of the database, with its journal, and of the repository."""
+    """Return the bytes of the database, without its journal, and of the repository."""
     from aiida.manage.configuration import get_profile
 
     folder = Path(get_profile().storage_config['filepath'])
-    database = sum(path.stat().st_size for path in folder.glob('database.sqlite*'))
+    connection = sqlite3.connect(folder / 'database.sqlite')
+    database = 1
+    for pragma in ('page_count', 'page_size'):
+        database *= connection.execute(f'PRAGMA {pragma}').fetchone()[0]
+    connection.close()
     return database, sum(path.stat().st_size for path in (folder / 'container').rglob('*') if path.is_file())
 
 
-def measure(code, count: int, lanes: int, name: str) -> float:
-    """Label ``count`` frames and print the row of the table; return the overhead a label, s."""
+def measure(code, count: int, lanes: int, name: str) -> tuple[float, float]:
+    """Label ``count`` frames and print the row of the table; return overhead and CPU of the workers a label, s."""
     from aiida import orm
 
     dataset = make_dataset(count, seed=count)
-    nodes, before = orm.QueryBuilder().append(orm.Node).count(), disk_bytes()
+    nodes, before, used = orm.QueryBuilder().append(orm.Node).count(), disk_bytes(), worker_seconds()
     node, wall = label(code, dataset, lanes)
     runs = [child for child in node.called_descendants if isinstance(child, orm.CalcJobNode)]
     spent = 0.0
     if name == 'pw.x':
         spent = sum(run.outputs.output_parameters['wall_time_seconds'] for run in runs)
     overhead = (lanes * wall - spent) / count
+    used = (worker_seconds() - used) / count
     new = (orm.QueryBuilder().append(orm.Node).count() - nodes) / count
     grown = [(now - then) / count / 1000 for now, then in zip(disk_bytes(), before, strict=True)]
     print(
-        f'{name:8} {count:6d} {lanes:5d} {wall:9.1f} {spent:9.1f} {overhead:12.2f} {new:11.1f} {grown[0]:12.1f} '
-        f'{grown[1]:14.1f}',
+        f'{name:8} {count:6d} {lanes:5d} {wall:9.1f} {spent:9.1f} {overhead:12.2f} {used:8.2f} {new:11.1f} '
+        f'{grown[0]:12.1f} {grown[1]:14.1f}',
         flush=True,
     )
-    return overhead
+    return overhead, used
 
 
 def make_stub(folder: Path, lanes: int):
@@ -145,13 +161,15 @@ def main() -> None:
     set_up_machine('bench', pseudos=PSEUDOS, family='bench', cutoffs=(12.0, 48.0))
     start_daemon(workers=2)
     try:
-        print('program  labels lanes    wall/s    pw.x/s overhead/s/lb nodes/label database/kB/l repository/kB/l')
+        print('                                           a label:')
+        print('program  labels lanes    wall/s    pw.x/s   overhead/s    CPU/s       nodes  database/kB  repository/kB')
         if choice.labels:
             measure(orm.load_code('pw@localhost'), choice.labels, choice.lanes, 'pw.x')
         if choice.stub:
             stub = make_stub(folder / 'stub', choice.lanes)
             costs = [measure(stub, count, choice.lanes, 'stub') for count in choice.stub]
-            print(f'cost a label at {choice.stub[-1]} / at {choice.stub[0]} frames: {costs[-1] / costs[0]:.2f}')
+            wall, used = (last / first for first, last in zip(costs[0], costs[-1], strict=True))
+            print(f'cost a label at {choice.stub[-1]} / at {choice.stub[0]} frames: {wall:.2f}, CPU {used:.2f}')
     finally:
         stop_daemon()
 

@@ -12,13 +12,19 @@ from ase.build import bulk, molecule
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.science.config import DftConfig
-from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
 from aiida_pyacemaker.science.dft import deal_lanes
+from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
 from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
 from aiida_pyacemaker.workflows.dft.ladder import MAX_RUNS
 from aiida_pyacemaker.workflows.dft.reuse import PW_LABEL_TYPE
 from aiida_pyacemaker.workflows.dft.scf_inputs import find_cutoffs, is_norm_conserving, scf_parameters
-from aiida_pyacemaker.workflows.dft.spending import count_allowed_runs, count_scf_runs, list_frames
+from aiida_pyacemaker.workflows.dft.spending import (
+    Budget,
+    cost_model,
+    count_allowed_runs,
+    count_scf_runs,
+    list_frames,
+)
 
 PSEUDO_FOLDER = Path('/usr/share/espresso/pseudo')
 CHEAP = {'dft': {'ecutwfc': 8.0, 'ecutrho': 32.0, 'kpoints_distance': 1.2, 'conv_thr_per_atom': 1e-9}}
@@ -135,8 +141,11 @@ def test_lanes_are_balanced_dearest_first():
     assert deal_lanes([1.0], 4) == [[0]] and deal_lanes([], 2) == []
 
 
-def start_frame(parent, n_runs, allowed, *, ended):
-    """Store a frame's workflow below ``parent`` that may take ``allowed`` SCF runs and has taken ``n_runs``."""
+def start_frame(parent, n_runs, allowed, *, ended, wall_s=None, work=None):
+    """Store a frame's workflow below ``parent`` that may take ``allowed`` SCF runs and has taken ``n_runs``.
+
+    wall_s: what ``pw.x`` says of each; work: relative work of the SCF.
+    """
     frame = orm.WorkChainNode(process_type=PW_LABEL_TYPE)
     frame.base.links.add_incoming(parent, LinkType.CALL_WORK, 'frame')
     frame.base.links.add_incoming(orm.Int(allowed).store(), LinkType.INPUT_WORK, 'max_iterations')
@@ -144,8 +153,37 @@ def start_frame(parent, n_runs, allowed, *, ended):
     for number in range(n_runs):
         run = orm.CalcJobNode()
         run.base.links.add_incoming(frame, LinkType.CALL_CALC, f'iteration_{number}')
+        run.set_option('resources', {'num_machines': 1, 'num_mpiprocs_per_machine': 4})
         run.store()
+        if wall_s is not None:
+            said = orm.Dict({'wall_time_seconds': wall_s})
+            said.base.links.add_incoming(run, LinkType.CREATE, 'output_parameters')
+            said.store()
     frame.set_process_state('finished' if ended else 'waiting')
+    if ended:
+        frame.set_exit_status(0)
+    if work is not None:
+        frame.base.extras.set('scf_work', work)
+
+
+def test_core_hours_of_all_lanes_and_the_cost_of_what_runs_count(aiida_profile, monkeypatch):
+    """Four finished runs of 10 s on 4 cores each; the refitted model knows what the one in progress will take."""
+    monkeypatch.setattr('aiida_pyacemaker.workflows.dft.spending.NEWEST_RUNS', 4)
+    root, lane = orm.WorkChainNode().store(), orm.WorkChainNode()
+    lane.base.links.add_incoming(root, LinkType.CALL_WORK, 'lane_1')
+    lane.store()
+    for _ in range(4):
+        start_frame(lane, 1, 8, ended=True, wall_s=10.0, work=1e9)
+    assert cost_model().predict(1e9) == pytest.approx(40.0) and cost_model().n_runs == 4
+    assert Budget(max_core_s=210.0).why_not(root, 1e9) is None  # 160 s paid, 40 more
+    assert Budget(max_core_s=190.0).why_not(root, 1e9).startswith('the budget of')
+    start_frame(lane, 0, 8, ended=False, work=1e9)
+    assert Budget(max_core_s=210.0).why_not(root, 1e9).startswith('the budget of')
+    assert Budget(max_core_s=210.0).why_not(root, 1e7) is None, 'a cheap frame still fits'
+    assert Budget(max_calls=5).why_not(root, 1e9) == 'the budget of 5 SCF runs is spent'
+    assert Budget(max_calls=6).why_not(root, 1e9) is None
+    assert Budget(max_wall_s=3600.0).why_not(root, 1e9) is None
+    assert 'wall time is spent' in Budget(max_wall_s=1e-9).why_not(root, 1e9)
 
 
 def test_lanes_side_by_side_never_spend_more_than_the_budget(aiida_profile):

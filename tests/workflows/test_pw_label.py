@@ -250,6 +250,28 @@ def test_what_no_scf_should_be_started_with_is_refused(inputs):
     refused('7 electrons are odd without spin in fixed occupations', parameters=orm.Dict(charged))
 
 
+def test_a_run_that_hangs_is_ended_and_the_ladder_climbed(inputs, aiida_code_installed, localhost, tmp_path):
+    """A program that writes one SCF line and then nothing: twice stopped, once with gentler mixing."""
+    script = tmp_path / 'hang.sh'
+    script.write_text('#!/bin/bash\necho "     iteration #  1"\nexec sleep 300\n')
+    script.chmod(0o755)
+    inputs['pw']['code'] = aiida_code_installed(
+        label='hang',
+        computer=localhost,
+        default_calc_job_plugin='quantumespresso.pw',
+        filepath_executable=str(script),
+        with_mpi=False,
+    )
+    monitor = {'entry_point': 'pyacemaker.scf_stuck', 'kwargs': {'stuck_after_s': 1.0}, 'minimum_poll_interval': 1}
+    inputs['pw']['monitors'] = {'scf_stuck': orm.Dict(monitor)}
+    _, node = run_get_node(PwLabelWorkChain, **inputs, max_iterations=orm.Int(2))
+    assert node.exit_status == 401
+    runs = sorted((child for child in node.called if isinstance(child, orm.CalcJobNode)), key=lambda child: child.pk)
+    assert [run.exit_status for run in runs] == [150, 150]
+    assert all(run.exit_message.startswith(MESSAGE_PREFIX) for run in runs)
+    assert [run.inputs.parameters['ELECTRONS']['mixing_beta'] for run in runs] == [0.7, 0.3]
+
+
 @pytest.mark.dft
 def test_real_scfs_that_fail_first_are_saved_and_say_how(inputs):
     """Three steps are too few to judge: gentler mixing. Eight show the pace: more of them, from the density."""
