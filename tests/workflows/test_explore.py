@@ -56,9 +56,13 @@ def test_an_unphysical_halt_resumes_before_the_excursion_and_says_that_it_teache
 
 
 class KilledOnce:
-    """A program that dies at its first run and then is the real one."""
+    """A program that is killed in the middle of its first run, once it has written a restart file."""
 
-    TEXT = '#!/bin/bash\nif [ ! -e {marker} ]; then touch {marker}; kill -9 $$; fi\nexec {program} "$@"\n'
+    TEXT = (
+        '#!/bin/bash\n'
+        'if [ -e {marker} ]; then exec {program} "$@"; fi\n'
+        'touch {marker}; {program} "$@" & until [ -e restart.b ]; do sleep 0.02; done; kill -9 $!; wait\n'
+    )
 
 
 def test_a_killed_segment_is_run_again_with_the_same_inputs(inputs, aiida_code_installed, localhost, tmp_path):
@@ -71,16 +75,20 @@ def test_a_killed_segment_is_run_again_with_the_same_inputs(inputs, aiida_code_i
         default_calc_job_plugin='pyacemaker.lammps',
         filepath_executable=str(program),
     )
+    inputs['md'] = orm.Dict({'n_steps': 3000, 'restart_every': 100, 'dump_every': 100})
     outputs, node = run_get_node(ExplorationWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
     found = runs_of(node)
+    assert found['iteration_01'].exit_status == 400
+    assert 0 < found['iteration_01'].outputs.summary['restart_previous_step'] < 3000
+    assert 'restart' not in found['iteration_02'].inputs
     assert sorted(found) == ['iteration_01', 'iteration_02']
     assert not found['iteration_01'].is_finished_ok
     assert found['iteration_01'].inputs.seed.value == found['iteration_02'].inputs.seed.value
     assert found['iteration_02'].outputs.remote_folder.is_cleaned
     assert not found['iteration_01'].outputs.remote_folder.is_cleaned
     assert outputs['outcome'].value == 'goal'
-    assert outputs['summary']['last_step'] == 40
+    assert outputs['summary']['last_step'] == 3000
 
 
 def test_a_wall_limit_adds_a_boundary_and_the_budget_ends_the_run(inputs):
@@ -110,6 +118,17 @@ def test_the_same_again_is_served_from_the_cache_although_its_remote_folder_is_g
     assert made.outputs.remote_folder.is_cleaned
     assert copied.base.caching.get_cache_source() == made.uuid
     assert outputs['outcome'].value == 'goal'
+
+
+def test_what_can_be_seen_to_be_wrong_is_refused_at_the_top(inputs):
+    wrong = {
+        'no multiple of thresholds.check_every': {'md': orm.Dict({'restart_every': 15})},
+        'no restart file would be written': {'md': orm.Dict({'restart_every': 10**9})},
+        'missing: newton on, neigh half': {'settings': orm.Dict({'cmdline': ['-k', 'on', 'g', '1', '-sf', 'kk']})},
+    }
+    for message, change in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            run_get_node(ExplorationWorkChain, **{**inputs, **change})
 
 
 def test_what_lammps_refuses_is_not_tried_again(inputs):

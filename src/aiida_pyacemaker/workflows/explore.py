@@ -37,6 +37,8 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
             default=lambda: dict(DEFAULT_OPTIONS),
             help='Scheduler options of every segment; its wall limit ends a segment softly.',
         )
+        spec.input('clean_workdir', valid_type=orm.Bool, default=lambda: orm.Bool(True),
+                   help='Remove the remote folder of a run that ended well once its files are nodes.')  # fmt: skip
         spec.outline(
             cls.run_md,
             cls.inspect_md,
@@ -91,6 +93,7 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         inputs = {
             'lammps': {**lammps, 'code': self.inputs.lammps_code, 'metadata': {'options': dict(self.inputs.options)}},
             'max_iterations': self.inputs.max_segments,
+            'clean_workdir': self.inputs.clean_workdir,
         }
         return ToContext(child=self.submit_once('md', LammpsBaseWorkChain, inputs))
 
