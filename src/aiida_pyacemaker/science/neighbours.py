@@ -95,28 +95,27 @@ class VerletList:
         self.skin = skin
         self.n_builds = 0
         self._fractions: Floats | None = None
-        self._cell = np.zeros((3, 3))
+        self._cell, self._pbc = np.zeros((3, 3)), np.zeros(3, bool)
         self._pairs: tuple[Integers, Integers, Floats] = (np.zeros(1, int), np.zeros(0, int), np.zeros((0, 3)))
         self._shifts: tuple[Floats, Floats] = (np.zeros((3, 3)), np.zeros((0, 3)))
 
     def pairs(self, positions: Floats, cell: Floats, pbc: Flags) -> Pairs:
         """Return the pairs; positions: (n, 3) Å, wrapped in any way; cell: (3, 3) Å rows; pbc: (3,)."""
-        if self._fractions is not None and not pbc.all():  # a free side is as long as its atoms need: no strain
-            cell = np.where(pbc[:, None], cell, self._cell)
-        unwrapped = self._unwrap(positions, cell, pbc)
+        held = np.where(pbc[:, None], cell, self._cell)  # a free side is as long as its atoms need: no strain
+        unwrapped = self._unwrap(positions, held, pbc)
         if unwrapped is None:
             unwrapped = np.array(positions, dtype=float)
-            cell = self._build(unwrapped, cell, pbc)
+            held = self._build(unwrapped, cell, pbc)
         starts, second, images = self._pairs
-        if not np.array_equal(self._shifts[0], cell):
-            self._shifts = (np.array(cell), images @ cell)
+        if not np.array_equal(self._shifts[0], held):
+            self._shifts = (held, images @ held)
         found = (np.empty_like(starts), np.empty_like(second), np.empty((len(second), 3)))
         count = near_pairs(starts, second, self._shifts[1], unwrapped, self.cutoff, *found)
         return Pairs(starts=found[0], second=found[1][:count], vectors=found[2][:count])
 
     def _unwrap(self, positions: Floats, cell: Floats, pbc: Flags) -> Floats | None:
         """Return positions moved by lattice vectors next to those of the last build; ``None``: it is out of date."""
-        if self._fractions is None or len(self._fractions) != len(positions):
+        if self._fractions is None or len(self._fractions) != len(positions) or not np.array_equal(pbc, self._pbc):
             return None
         carried = self._fractions @ cell
         turns = np.round((positions - carried) @ np.linalg.inv(cell))
@@ -136,7 +135,7 @@ class VerletList:
         order = _row_order(first, second, images, len(positions))
         starts = np.concatenate([[0], np.cumsum(np.bincount(first, minlength=len(positions)))])
         self._pairs = (starts, second[order].astype(np.int64), images[order].astype(float))
-        self._fractions, self._cell = positions @ np.linalg.inv(box[0]), box[0]
+        self._fractions, self._cell, self._pbc = positions @ np.linalg.inv(box[0]), box[0], np.array(pbc, bool)
         self._shifts = (box[0], self._pairs[2] @ box[0])
         self.n_builds += 1
         return box[0]
