@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
@@ -11,6 +12,8 @@ from ase.build import bulk
 
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.science.ace import AcePotential
+from aiida_pyacemaker.science.student import load_student, write_canary
 
 FIXTURES = Path(__file__).parents[1] / 'fixtures'
 LammpsCalculation = CalculationFactory('pyacemaker.lammps')
@@ -121,6 +124,48 @@ def test_every_ending_of_real_runs(parse_folder, case):
     if last is not None:
         assert table[-1] == last
     assert ('restart' in outputs) == (status is None)
+
+
+@pytest.fixture
+def with_canary(inputs, tmp_path):
+    """Give the potential a canary and a free atom of -1.5 eV; return a log that begins with what a program found."""
+    folder = tmp_path / 'student'
+    folder.mkdir()
+    for name in ('potential.yaml', 'potential.asi'):
+        (folder / name).write_bytes((FIXTURES / 'md' / name).read_bytes())
+    potential = AcePotential.read(folder / 'potential.yaml').with_reference_energies({'Cu': -1.5})
+    potential.write_yaml(folder / 'potential.yaml')
+    atoms = bulk('Cu', cubic=True, a=3.6)
+    canary = write_canary(folder, load_student(folder), atoms)
+    inputs['potential'] = AcePotentialData.from_folder(folder).store()
+    expected = {'max_gamma': canary.gamma.max(), 'sum_gamma': canary.gamma.sum(), 'energy': canary.energy}
+
+    def log(**found):
+        words = ' '.join(f'{name} {found.get(name, value):.17g} {value:.17g}' for name, value in expected.items())
+        text = read_fixture('log.md')
+        return text.replace('run ${NS}\n', f'run ${{NS}}\nCANARY {words}\n', 1), expected
+
+    return log
+
+
+def test_a_program_that_has_the_known_frame_wrong_has_an_exit_code(parse_folder, with_canary):
+    _, expected = with_canary()
+    for name, value in {'max_gamma': 0.0, 'sum_gamma': 1.0, 'energy': expected['energy'] + 0.1}.items():
+        outputs, code = parse_folder(with_canary(**{name: value})[0], **boundary_files())
+        assert code.status == 311 and name in code.message
+        assert not outputs
+
+
+def test_energies_of_free_atoms_are_added_where_the_program_does_not_know_them(parse_folder, with_canary):
+    log, expected = with_canary()
+    known, code = parse_folder(log, **boundary_files())
+    assert code is None, code
+    without = with_canary(energy=expected['energy'] + 4 * 1.5)[0]
+    added, _ = parse_folder(without, **boundary_files())
+    for name in ('potential_energy_eV', 'total_energy_eV'):
+        difference = added['thermo'].get_array(name) - known['thermo'].get_array(name)
+        assert difference == pytest.approx(-1.5, abs=1e-12)  # the dump has one atom
+    assert np.array_equal(added['thermo'].get_array('temperature_K'), known['thermo'].get_array('temperature_K'))
 
 
 def test_a_wall_limit_before_the_goal_is_an_outcome(parse_folder, inputs):

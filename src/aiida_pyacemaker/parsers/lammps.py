@@ -19,8 +19,8 @@ from ..science.md import judge_canary, script
 from ..science.md.dump import Snapshot, read_dump
 from ..science.md.log import LogRecord, read_checks, read_log
 from ..science.md.segment import SegmentRecord, read_segment
-from ..science.student import read_canary
-from .base import plain_json
+from ..science.student import CANARY_FILE, read_canary
+from .base import one_line, plain_json
 
 THERMO_NAMES = {
     'Step': 'step', 'Temp': 'temperature_K', 'PotEng': 'potential_energy_eV', 'KinEng': 'kinetic_energy_eV',
@@ -46,7 +46,7 @@ class LammpsParser(Parser):
         if fault:
             return self.exit_codes.ERROR_CANARY_DIFFERS.format(message=fault)
         if log.failure == 'refused':
-            return self.exit_codes.ERROR_REFUSED_BY_LAMMPS.format(message=_one_line(log.error))
+            return self.exit_codes.ERROR_REFUSED_BY_LAMMPS.format(message=one_line(log.error))
         checks = read_checks(self._text(script.CHECK_LOG))
         record = read_segment(folder, log, checks, elements=self.node.inputs.potential.elements, **self._settings())
         if not knows_free_atoms and len(record.frames):
@@ -58,11 +58,12 @@ class LammpsParser(Parser):
         """Return what is wrong with the known frame, and whether the program knows the energies of free atoms."""
         if not log.canary:
             return None, True
-        with self.node.inputs.potential.base.repository.as_path() as folder:
-            canary = read_canary(folder)
-        if canary is None:
-            return None, True
-        return judge_canary(log.canary, self._free_atoms(canary.atoms))
+        return judge_canary(log.canary, self._free_atoms_of_canary)
+
+    def _free_atoms_of_canary(self) -> float:
+        with self.node.inputs.potential.base.repository.as_path(CANARY_FILE) as path:
+            canary = read_canary(path.parent)
+        return 0.0 if canary is None else self._free_atoms(canary.atoms)
 
     def _free_atoms(self, atoms: Atoms) -> float:
         """Return the sum of the potential's reference energies over ``atoms``, eV."""
@@ -93,11 +94,11 @@ class LammpsParser(Parser):
     def _judge(self, folder: Path, log: LogRecord, record: SegmentRecord) -> ExitCode | None:
         """Return the exit code; attach the boundary of a run that reached its end."""
         if log.failure == 'lost_atoms':
-            return self.exit_codes.ERROR_LOST_ATOMS.format(message=_one_line(log.error))
+            return self.exit_codes.ERROR_LOST_ATOMS.format(message=one_line(log.error))
         if log.failure == 'non_finite':
-            return self.exit_codes.ERROR_NON_FINITE.format(message=_one_line(log.error))
+            return self.exit_codes.ERROR_NON_FINITE.format(message=one_line(log.error))
         if log.failure == 'crashed':
-            return self.exit_codes.ERROR_CRASHED.format(step=log.last_step, message=_one_line(log.error))
+            return self.exit_codes.ERROR_CRASHED.format(step=log.last_step, message=one_line(log.error))
         if record.outcome is None:
             return self._scheduler() or self.exit_codes.ERROR_KILLED
         if record.summary['n_checks'] and record.summary['largest_gamma'] == 0.0:
@@ -107,7 +108,7 @@ class LammpsParser(Parser):
             self.out('boundary', orm.ArrayData({**_boundary('first', first), **_boundary('last', last)}))
             self.out('restart', orm.SinglefileData(folder / script.END_RESTART, filename='end.restart'))
         except (OSError, ValueError) as error:
-            return self.exit_codes.ERROR_UNREADABLE_OUTPUT.format(message=_one_line(str(error)))
+            return self.exit_codes.ERROR_UNREADABLE_OUTPUT.format(message=one_line(str(error)))
         return None
 
     def _scheduler(self) -> ExitCode | None:
@@ -135,8 +136,3 @@ def _boundary(name: str, snapshot: Snapshot) -> dict[str, Any]:
         f'{name}_cell': snapshot.cell,
         f'{name}_step': np.array([snapshot.step]),
     }
-
-
-def _one_line(text: str) -> str:
-    """Return ``text`` as one line without braces, which the message template would read."""
-    return ' '.join(text.split()).replace('{', '(').replace('}', ')')

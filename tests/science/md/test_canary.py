@@ -69,7 +69,7 @@ def test_an_active_set_of_another_fit_is_stopped(tmp_path, which):
     done = subprocess.run(command, cwd=tmp_path, check=False, timeout=120)
     assert done.returncode == 1
     found = read_log((tmp_path / 'log.lammps').read_text()).canary
-    fault, _ = judge_canary(found, 0.0)
+    fault, _ = judge_canary(found, lambda: 0.0)
     assert fault.startswith('max_gamma' if which == 'all' else 'sum_gamma')
     assert not (tmp_path / 'last.dump').exists()
 
@@ -87,7 +87,7 @@ def test_an_active_set_of_another_fit_is_stopped(tmp_path, which):
 )
 def test_what_a_program_may_have_wrong(changes, fault, knows):
     canary = {'max_gamma': (1.0, 1.0), 'sum_gamma': (20.0, 20.0 + 1e-6), 'energy': (-12.0, -12.0), **changes}
-    assert judge_canary(canary, -2.0) == (fault, knows)
+    assert judge_canary(canary, lambda: -2.0) == (fault, knows)
 
 
 def test_a_wall_limit_below_one_restart_interval_is_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
@@ -83,11 +83,13 @@ def allowed_deviation(value: float) -> float:
     return float(CANARY_TOLERANCE * max(1.0, abs(value)))
 
 
-def judge_canary(canary: Mapping[str, tuple[float, float]], free_atoms_eV: float) -> tuple[str | None, bool]:
+def judge_canary(
+    canary: Mapping[str, tuple[float, float]], free_atoms_eV: Callable[[], float]
+) -> tuple[str | None, bool]:
     """Return what the program gets wrong about the known frame, or ``None``, and whether it knows the free atoms.
 
-    canary: found and expected ``max_gamma``, ``sum_gamma`` and ``energy``; free_atoms_eV: sum of the frame's reference
-    energies, which stock ML-PACE does not read from a B-basis file: an energy that lacks just these is right.
+    canary: found and expected ``max_gamma``, ``sum_gamma`` and ``energy``; free_atoms_eV: gives the sum of the frame's
+    reference energies, which stock ML-PACE does not read from a B-basis file: an energy that lacks just these is right.
     """
 
     def agrees(found: float, expected: float) -> bool:
@@ -99,6 +101,6 @@ def judge_canary(canary: Mapping[str, tuple[float, float]], free_atoms_eV: float
     found, expected = canary['energy']
     if agrees(found, expected):
         return None, True
-    if agrees(found + free_atoms_eV, expected):
+    if agrees(found + free_atoms_eV(), expected):
         return None, False
     return f'energy {found:.10g} eV, expected {expected:.10g} eV', True
