@@ -14,10 +14,11 @@ FILE = 'block.npz'
 
 
 class AceFitBlockData(orm.Data):
-    """One data source under a frozen basis, baseline, E0 and weights.
+    """One data source under a frozen basis, baseline, scaling and weights within the source.
 
-    Attributes are the header of the file (name, theory of the labels, what is frozen, weights, numbers of rows and
-    frames, digest of the frames) and the shapes of its arrays.
+    Attributes are the header of the file (name, theory of the labels, ``frozen``: digests of basis and baseline, and
+    the scaling; weights, numbers of rows and frames, digest of the frames) and the shapes of its arrays. Reference
+    energies are in no row: whichever the potential has, the block is the same.
     """
 
     @classmethod
