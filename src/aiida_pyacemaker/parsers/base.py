@@ -62,9 +62,9 @@ class TaskParser(Parser):
         name = result.get('failure')
         name = name if name in TaskFailure.STATUSES else 'UNEXPECTED'
         code: ExitCode = self.exit_codes[f'ERROR_{name}']
-        message = ' '.join(str(result.get('message', 'no message')).split())
+        message = one_line(result.get('message', 'no message'))
         self.logger.error(f'{name}: {message}')
-        return code.format(message=message.replace('{', '(').replace('}', ')'))
+        return code.format(message=message)
 
 
 def plain_json(value: Any) -> Any:
@@ -76,3 +76,8 @@ def plain_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def one_line(text: object) -> str:
+    """Return ``text`` as one line without braces, which the template of a message would read."""
+    return ' '.join(str(text).split()).replace('{', '(').replace('}', ')')

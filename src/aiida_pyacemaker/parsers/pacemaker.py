@@ -16,7 +16,7 @@ from ..calculations.pacemaker import INTERIM_FILES, LADDER_PATTERN, read_job
 from ..data.ace_potential import AcePotentialData
 from ..science.config import PacemakerConfig
 from ..science.pacemaker import log as fit_log
-from .base import plain_json
+from .base import one_line, plain_json
 
 WALL_FRACTION = 0.95  # a fit that ends without a word after this much of the limit was ended by it
 OUT_OF_WALLTIME, OUT_OF_MEMORY = 120, 110  # what AiiDA's schedulers say
@@ -70,13 +70,13 @@ class PacemakerParser(Parser):
         except NotFinite:
             return self.exit_codes.ERROR_NOT_FINITE
         except ValueError as error:
-            return self.exit_codes.ERROR_TRUNCATED_POTENTIAL.format(message=_one_line(error))
+            return self.exit_codes.ERROR_TRUNCATED_POTENTIAL.format(message=one_line(error))
         job = read_job(self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested())
         held_out = self.node.inputs.held_out.get_frames() if 'held_out' in self.node.inputs else None
         try:
             student, report = finish_job(job, potential, held_out)
         except TooFewEnvironments as error:
-            return self.exit_codes.ERROR_TOO_FEW_ENVIRONMENTS.format(message=_one_line(error))
+            return self.exit_codes.ERROR_TOO_FEW_ENVIRONMENTS.format(message=one_line(error))
         report = plain_json({**report, 'seed': self.node.inputs.seed.value, 'pacemaker': _describe(log, metrics)})
         with tempfile.TemporaryDirectory() as scratch:
             write_student(Path(scratch), student, job.sources)
@@ -84,14 +84,14 @@ class PacemakerParser(Parser):
         self.out('metrics', orm.Dict(report))
         if log.success or log.status in (None, fit_log.STATUS_MAXITER):
             return None
-        return self.exit_codes.USABLE_BUT_NOT_CONVERGED.format(message=_one_line(log.message))
+        return self.exit_codes.USABLE_BUT_NOT_CONVERGED.format(message=one_line(log.message))
 
     def _explain(self, folder: Path, log: fit_log.LogRecord, metrics: dict[str, Any]) -> ExitCode:
         """Return why there is no final potential; attach the one that there was, if it is whole."""
         self._attach_interim(folder, _n_functions(metrics))
         screen = self._text(self.node.get_option('output_filename'))
         cause = fit_log.why_it_stopped(screen + self._text(self.node.get_option('scheduler_stderr')))
-        said = _one_line(fit_log.last_error(screen) or 'no message')
+        said = one_line(fit_log.last_error(screen) or 'no message')
         if cause:
             return self.exit_codes[CAUSES[cause]].format(message=said)
         if log.over:
@@ -116,7 +116,7 @@ class PacemakerParser(Parser):
                 try:
                     write_start(path, target, None if path in steps else n_functions)
                 except ValueError as error:
-                    self.logger.info(f'not to go on from: {_one_line(error)}')
+                    self.logger.info(f'not to go on from: {one_line(error)}')
                     continue
                 self.out('interim', orm.SinglefileData(target))
                 return
@@ -150,8 +150,3 @@ def _describe(log: fit_log.LogRecord, metrics: dict[str, Any]) -> dict[str, Any]
         'versions': dict(log.versions),
         'unweighted': last,
     }
-
-
-def _one_line(text: object) -> str:
-    """Return ``text`` as one line without braces, which the message template would read."""
-    return ' '.join(str(text).split()).replace('{', '(').replace('}', ')')

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
-from aiida.common.links import LinkType
 from aiida.engine import (
     BaseRestartWorkChain,
     ProcessHandlerReport,
@@ -22,7 +21,7 @@ from ..calculations.pacemaker import PacemakerCalculation, validate_inputs
 from ..data.dataset import AtomicDatasetData
 from ..science.config import PacemakerConfig
 from .protocol import DEFAULT_OPTIONS
-from .submission import SubmitOnce, derived_seed, find_called
+from .submission import SubmitOnce, adopt_called, call_once, derived_seed
 
 MONITOR = 'pyacemaker.pacemaker_loss'
 POLL_SECONDS = 30
@@ -91,9 +90,7 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
             return
         size, seed = self.inputs.replay_buffer_size, orm.Int(derived_seed(self.inputs.seed.value, 'replay'))
         known = {name: node for name, node in self.inputs.get('rows', {}).items() if name in blocks}
-        replay = self._call_once(
-            'draw_replay', draw_replay_rows, size=size, seed=seed, sources=dict(blocks), rows=known
-        )
+        replay = call_once(self, 'draw_replay', draw_replay_rows, size, seed, **_flatten(blocks, known))
         counts = {name: replay.get_shape(name)[0] for name in replay.get_arraynames()}
         total = sum(counts.values())
         larger = f'; a buffer of {size.value} is larger than history' if total < size.value else ''
@@ -112,28 +109,20 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
             return
         dimers = {'dimers': self.inputs.dimers} if 'dimers' in self.inputs else {}
         what = orm.Dict({'elements': self.ctx.settings.get('elements', []), 'baseline': self.ctx.baseline})
-        reference = self._call_once(
-            'freeze_reference',
-            fit_frozen_reference,
-            what=what,
-            sources=self.ctx.inputs['datasets'],
-            rows=self.ctx.inputs['rows'],
-            **dimers,
-        )
+        nodes = {**dimers, **_flatten(self.ctx.inputs['datasets'], self.ctx.inputs['rows'])}
+        reference = call_once(self, 'freeze_reference', fit_frozen_reference, what, **nodes)
         energies = {name: round(value, 3) for name, value in reference['reference_energies'].items()}
         self.report(f'reference energies of this and all later fits: {energies} eV')
         self.ctx.inputs['reference'] = reference
 
     def run_process(self) -> Any:
         """Run pacemaker with the settings as they are now; adopt a run that a killed worker had submitted."""
-        label = f'iteration_{self.ctx.iteration + 1:02d}'
-        called = find_called(self.node, label)
+        called = adopt_called(self, f'iteration_{self.ctx.iteration + 1:02d}')
         if called is not None:
             self.ctx.iteration += 1
             considered = self.node.base.extras.get(self._considered_handlers_extra, [])
-            missing: list[list[Any]] = [[] for _ in range(self.ctx.iteration - len(considered))]
-            self.node.base.extras.set(self._considered_handlers_extra, considered + missing)
-            self.report(f'adopting {called.process_label}<{called.pk}> as {label!r}')
+            if len(considered) < self.ctx.iteration:  # it was killed before it had made room for its handlers
+                self.node.base.extras.set(self._considered_handlers_extra, [*considered, []])
             return ToContext(children=append_(called))
         self.ctx.inputs['settings'] = orm.Dict(self.ctx.settings)
         kwargs = {'factor': self._pacemaker().diverged_factor}
@@ -218,15 +207,6 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
             'pacemaker': {**(self.ctx.settings.get('pacemaker') or {}), **values},
         }
 
-    def _call_once(self, link_label: str, function: Any, *, sources: Any, rows: Any, **nodes: orm.Data) -> Any:
-        """Return what ``function`` made under ``link_label``, calling it when it has not been called yet."""
-        called = find_called(self.node, link_label)
-        if called is not None and called.is_finished_ok:
-            return called.base.links.get_outgoing(link_type=LinkType.CREATE).first().node
-        named = {f'source_{name}': node for name, node in sources.items()}
-        named |= {f'rows_{name}': node for name, node in rows.items()}
-        return function(**nodes, **named, metadata={'call_link_label': link_label})
-
 
 def _iterations(calculation: orm.CalcJobNode) -> int:
     """Return how many iterations a fit made, by its learning curve."""
@@ -260,6 +240,12 @@ def fit_frozen_reference(what: orm.Dict, **nodes: orm.Data) -> orm.Dict:
         frames.append(node.get_frames() if rows is None else node.get_frames().select(rows.get_array('indices')))
     dimers = nodes['dimers'].get_frames() if 'dimers' in nodes else None
     return orm.Dict(fit_reference(frames, what['elements'], what['baseline'], dimers).as_json())
+
+
+def _flatten(sources: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes of sources and their rows as a calcfunction can be given them."""
+    named = {f'source_{name}': node for name, node in sources.items()}
+    return named | {f'rows_{name}': node for name, node in rows.items()}
 
 
 def _named(nodes: Mapping[str, orm.Data], prefix: str) -> dict[str, Any]:
