@@ -5,7 +5,7 @@ import pytest
 
 from aiida_pyacemaker.data.ace_fit_block import AceFitBlockData
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
-from aiida_pyacemaker.science.ace import build_potential
+from aiida_pyacemaker.science.ace import ActiveSet, build_potential
 from aiida_pyacemaker.science.baseline import fit_baseline
 from aiida_pyacemaker.science.config import FitConfig
 
@@ -45,6 +45,14 @@ def test_unknown_elements_and_missing_files_are_refused_by_name(folder, tmp_path
     (tmp_path / 'empty').mkdir()
     with pytest.raises(ValueError, match=r'potential\.yaml'):
         AcePotentialData.from_folder(tmp_path / 'empty')
+
+
+def test_active_set_of_another_potential_is_refused(folder):
+    ActiveSet(inverses={'C': np.eye(10), 'Si': np.eye(9)}).write(folder / 'potential.asi')
+    with pytest.raises(ValueError, match='C 10, Si 9 functions, the potential C 10, Si 10: it was built for another'):
+        AcePotentialData.from_folder(folder)
+    ActiveSet(inverses={'Si': np.eye(10), 'C': np.eye(10)}).write(folder / 'potential.asi')
+    assert 'potential.asi' in AcePotentialData.from_folder(folder).base.repository.list_object_names()
 
 
 def test_a_file_that_is_no_block_is_refused(tmp_path):

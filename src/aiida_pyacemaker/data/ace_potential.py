@@ -22,8 +22,8 @@ class AcePotentialData(orm.Data):
 
     @classmethod
     def from_folder(cls, path: str | Path, *, metrics: Mapping[str, Any] | None = None) -> AcePotentialData:
-        """Return an unstored node of the files in ``path``; raise ``ValueError`` naming what is missing."""
-        from ..science.ace import AcePotential
+        """Return an unstored node of the files in ``path``; ``ValueError`` names what is missing or does not fit."""
+        from ..science.ace import AcePotential, ActiveSet
 
         folder = Path(path)
         present = [name for name in FILES if (folder / name).is_file()]
@@ -31,6 +31,8 @@ class AcePotentialData(orm.Data):
         if missing:
             raise ValueError(f'{folder} holds {present}, expected also {missing}: give the folder that a fit wrote')
         potential = AcePotential.read(folder / 'potential.yaml')
+        if 'potential.asi' in present:
+            ActiveSet.read(folder / 'potential.asi').of(potential)
         node = cls()
         for name in present:
             node.base.repository.put_object_from_file(folder / name, name)
