@@ -172,11 +172,16 @@ def test_a_killed_run_is_repeated_once_with_the_same_inputs(process, status):
 
 
 def test_walltime_goes_on_from_the_density(process):
-    stopped = calculation(process, 400)
+    stopped = calculation(process, 400, accuracies=[0.1, 0.02])
     process.go_on_from_density(stopped)
     assert namelists(process)[0]['startingpot'] == 'file'
     assert process.ctx.inputs.parameters['CONTROL']['restart_mode'] == 'from_scratch'
     assert process.ctx.inputs.parent_folder.uuid == stopped.outputs.remote_folder.uuid
+
+
+def test_a_wall_time_too_short_for_one_iteration_is_no_reason_to_go_on(process):
+    report = process.go_on_from_density(calculation(process, 400))
+    assert report.exit_code.status == 422
 
 
 def test_a_run_ended_by_our_monitor_climbs_that_of_another_does_not(process):

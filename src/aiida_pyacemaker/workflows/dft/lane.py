@@ -21,6 +21,7 @@ from .scf_inputs import ScfRequest, find_cutoffs, make_request, pw_options
 from .spending import Budget, count_allowed_runs, list_frames
 
 BATCH = 100  # structures made by one process
+MOST_SHARED = 20  # nodes that frames of a lane are remembered to have in common
 POLLS = 20  # looks of the monitor within the time after which it gives a run up
 
 
@@ -112,7 +113,8 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
             node = kind() if kind is orm.KpointsData else kind(content)
             if kind is orm.KpointsData:
                 node.set_kpoints_mesh(content)
-            self.ctx.shared = {**self.ctx.shared, name: node.store().pk}
+            newest = list(self.ctx.shared.items())[1 - MOST_SHARED :]  # it is part of every checkpoint
+            self.ctx.shared = {**dict(newest), name: node.store().pk}
         return orm.load_node(self.ctx.shared[name])
 
     def _monitor(self) -> dict[str, Any]:

@@ -78,6 +78,11 @@ class PwLabelWorkChain(PwBaseWorkChain):
             'ERROR_KILLED_TWICE',
             message='Two runs with the same inputs ended without a result; the second: {said}.',
         )
+        spec.exit_code(
+            422,
+            'ERROR_WALLTIME_TOO_SHORT',
+            message='The wall time of a run is too short for one SCF iteration: raise max_wallclock_seconds.',
+        )
 
     def setup(self) -> Any:
         """Note what this label is the answer of, for whoever asks the same again."""
@@ -122,7 +127,13 @@ class PwLabelWorkChain(PwBaseWorkChain):
 
     @process_handler(priority=630, exit_codes=[CODES.ERROR_OUT_OF_WALLTIME])
     def go_on_from_density(self, calculation: Any) -> ProcessHandlerReport:
-        """After a clean stop at the wall-time limit go on from the charge density that was written."""
+        """After a clean stop at the wall-time limit go on from the charge density that was written.
+
+        A limit that is too short for a single iteration would stop the next run at the same place.
+        """
+        if not len(read_accuracies(read_stdout(calculation))):
+            self.report_error_handled(calculation, 'none: not one iteration was done within the wall time')
+            return ProcessHandlerReport(True, self.exit_codes.ERROR_WALLTIME_TOO_SHORT)
         self.set_restart_type(RestartType.FROM_CHARGE_DENSITY, calculation.outputs.remote_folder)
         self.report_error_handled(calculation, 'going on from the charge density')
         return ProcessHandlerReport(True)
