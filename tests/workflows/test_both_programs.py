@@ -9,7 +9,7 @@ from fit_examples import BASELINE, ELEMENTS, labelled_frames, true_potential
 
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
-from aiida_pyacemaker.science.ace.active_set import active_set_of
+from aiida_pyacemaker.science.ace.active_set import active_set_from
 from aiida_pyacemaker.science.student import Student, write_canary
 from aiida_pyacemaker.workflows.explore import ExplorationWorkChain
 
@@ -20,7 +20,7 @@ MD = {'n_steps': 60, 'restart_every': 20, 'dump_every': 20, 'timestep_ps': 0.000
 def potential(tmp_path):
     """Two elements, baseline in a table, active set, a canary off the training frames."""
     ace, frames = true_potential(), list(labelled_frames(8, 1).iter_atoms())
-    active_set = active_set_of(ace, frames, complete=True)
+    active_set = active_set_from(ace, frames, complete=True)
     ace.write_yaml(tmp_path / 'potential.yaml')
     active_set.write(tmp_path / 'potential.asi')
     (tmp_path / 'baseline.json').write_text(BASELINE.to_json())
