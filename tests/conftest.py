@@ -79,6 +79,18 @@ def pw_code(aiida_code_installed, localhost):
 
 
 @pytest.fixture
+def ld1_code(aiida_code_installed, localhost):
+    """The `ld1.x` program, serial."""
+    return aiida_code_installed(
+        label='ld1',
+        computer=localhost,
+        default_calc_job_plugin='pyacemaker.pseudo_hydrogen',
+        filepath_executable=find_program('ld1.x'),
+        with_mpi=False,
+    )
+
+
+@pytest.fixture
 def serial_options():
     """Scheduler options of a short serial job."""
     return {

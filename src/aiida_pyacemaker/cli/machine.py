@@ -67,7 +67,12 @@ PROGRAMS = (
         remedy='optional: fits nonlinear ACE (trainer.pacemaker), in an environment of its own: docs/pacemaker.md',
         needs='--no-predict',
     ),
-    Program(label='ld1', executable='ld1.x', remedy='optional: makes pseudo-hydrogens; it comes with quantum-espresso'),
+    Program(
+        label='ld1',
+        executable='ld1.x',
+        plugin='pyacemaker.pseudo_hydrogen',
+        remedy='optional: makes pseudo-hydrogens; it comes with quantum-espresso',
+    ),
 )
 
 
