@@ -47,12 +47,13 @@ def call_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data,
     return function(*nodes, **named, metadata={'call_link_label': link_label})
 
 
-def call_many_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data) -> Any:
-    """Return the outputs by name that ``work_chain`` got from ``function`` under ``link_label``, one at a time."""
+def call_for_output(work_chain: Any, link_label: str, output: str, function: Any, *nodes: orm.Data) -> Any:
+    """Return one of many outputs that ``work_chain`` got from ``function``; the others stay unread."""
     called = find_called(work_chain.node, link_label)
     if called is not None and called.is_finished_ok:
-        return called.outputs
-    return function(*nodes, metadata={'call_link_label': link_label})
+        links = called.base.links.get_outgoing(link_type=LinkType.CREATE, link_label_filter=_escape(output))
+        return links.one().node
+    return function(*nodes, metadata={'call_link_label': link_label})[output]
 
 
 def adopt_called(work_chain: Any, link_label: str) -> orm.ProcessNode | None:

@@ -21,10 +21,16 @@ SAME_PLACE_A = 1e-6
 
 
 @calcfunction
-def frame_structures(dataset: AtomicDatasetData, rows: orm.List, vacuum: orm.Float) -> dict[str, orm.StructureData]:
-    """Return frames of ``dataset`` as structures that ``pw.x`` can be given, ``row_<row>``."""
+def frame_structures(
+    dataset: AtomicDatasetData, rows: orm.List, vacuum: orm.Float, hosts: orm.List | None = None
+) -> dict[str, orm.StructureData]:
+    """Return frames of ``dataset`` as structures that ``pw.x`` can be given, ``row_<row>``.
+
+    hosts: atomic numbers whose caps are a kind of their own.
+    """
     frames = dataset.get_frames()
-    atoms = {row: frame_atoms(frames.select([row]), vacuum.value) for row in rows.get_list()}
+    own = hosts.get_list() if hosts is not None else []
+    atoms = {row: frame_atoms(frames.select([row]), vacuum.value, own) for row in rows.get_list()}
     return {f'row_{row}': orm.StructureData(ase=each) for row, each in atoms.items()}
 
 

@@ -11,8 +11,9 @@ from aiida.engine import ToContext, WorkChain, while_
 
 from ...calculations.scf_monitor import ENTRY_POINT
 from ...science.config import DftConfig
+from ...science.dft.pseudo_hydrogen import pseudo_hosts
 from ...science.frames import Frames
-from ..submission import SubmitOnce, call_many_once, find_called
+from ..submission import SubmitOnce, call_for_output, find_called
 from .cleaning import clean_frame
 from .collect import frame_structures
 from .ports import add_scf_ports
@@ -103,8 +104,9 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
         """Return the structure of a frame, made together with those that follow in this lane."""
         number = self.ctx.position // BATCH
         rows = orm.List(self.inputs.rows.get_list()[number * BATCH : (number + 1) * BATCH])
-        nodes = (self.inputs.dataset, rows, orm.Float(self._dft().vacuum))
-        return call_many_once(self, f'structures_{number:03d}', frame_structures, *nodes)[f'row_{row}']
+        hosts = pseudo_hosts(self.inputs.pw.pseudos)
+        nodes = (self.inputs.dataset, rows, orm.Float(self._dft().vacuum), *([orm.List(list(hosts))] if hosts else []))
+        return call_for_output(self, f'structures_{number:03d}', f'row_{row}', frame_structures, *nodes)
 
     def _share(self, kind: Any, content: Any) -> orm.Data:
         """Return a node of ``content`` that the frames of this lane have in common: a run makes no node twice."""

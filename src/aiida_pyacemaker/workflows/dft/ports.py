@@ -10,6 +10,7 @@ from aiida_pseudo.data.pseudo import PseudoPotentialData
 
 from ...data.dataset import AtomicDatasetData
 from ...science.config import DftConfig
+from ...science.dft.pseudo_hydrogen import CAP_NAME
 from ...science.dft.upf import HEADER_BYTES, check_functionals
 from ..input_checks import check_elements, settings_validator, validate_pw_parameters
 from ..protocol import DEFAULT_OPTIONS
@@ -20,7 +21,10 @@ def add_pw_ports(spec: Any) -> None:
     spec.input_namespace('pw', help='The `pw.x` program, its pseudopotentials and overrides of its input.')
     spec.input('pw.code', valid_type=orm.AbstractCode, help='The `pw.x` program.')
     spec.input_namespace(
-        'pw.pseudos', valid_type=PseudoPotentialData, dynamic=True, help='A UPF pseudopotential for every element.'
+        'pw.pseudos',
+        valid_type=PseudoPotentialData,
+        dynamic=True,
+        help='A UPF pseudopotential for every element; `H31` is that of caps on the element of number 31.',
     )
     spec.input(
         'pw.parameters',
@@ -76,7 +80,8 @@ def validate_pseudos(pseudos: Mapping[str, Any], elements: Any, *, port: str, in
     message = check_elements(elements, pseudos, port=port, remedy='give a UPF for each element')
     if message or input_dft:
         return message
-    used = {element: pseudos[element].get_content()[:HEADER_BYTES] for element in elements}
+    caps = [name for name in pseudos if CAP_NAME.fullmatch(name)]
+    used = {name: pseudos[name].get_content()[:HEADER_BYTES] for name in [*elements, *caps]}
     return check_functionals(used, port=port)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from aiida import orm
 from aiida_pseudo.groups.mixins import RecommendedCutoffMixin
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from ...science.config import DftConfig
 from ...science.dft import (
@@ -23,6 +24,7 @@ from ...science.dft import (
     put_in_box,
     scf_work,
 )
+from ...science.dft.pseudo_hydrogen import cap_hosts, pseudo_hosts
 from ...science.frames import SHELL_CAP, Frames
 from ..protocol import merge
 
@@ -77,9 +79,9 @@ def make_request(
     overrides: Mapping[str, Any] | None = None,
 ) -> ScfRequest:
     """Return what frame 0 of ``frame`` asks of ``pw.x``; ``overrides`` are namelists that win."""
-    atoms = frame_atoms(frame, dft.vacuum)
+    atoms = frame_atoms(frame, dft.vacuum, pseudo_hosts(pseudos))
     kinds = atom_kinds(atoms)
-    by_kind = {kind: pseudos[symbol] for kind, symbol in zip(kinds, atoms.get_chemical_symbols(), strict=True)}
+    by_kind = {kind: pseudos[_pseudo_name(kind, pseudos)] for kind in kinds}
     valence = {kind: float(pseudo.z_valence) for kind, pseudo in by_kind.items()}
     parameters = scf_parameters(atoms, dft, cutoffs_Ry, overrides, valence)
     electrons = count_electrons(list(kinds), valence, float(parameters['SYSTEM'].get('tot_charge', 0.0)))
@@ -100,10 +102,19 @@ def make_request(
     )
 
 
-def frame_atoms(frame: Frames, vacuum_A: float) -> Atoms:
-    """Return frame 0 as ``pw.x`` sees it: in a box, a tag for each group of equal starting moments, its charge."""
+def frame_atoms(frame: Frames, vacuum_A: float, hosts: Sequence[int] = ()) -> Atoms:
+    """Return frame 0 as ``pw.x`` sees it: in a box, a tag for each group of equal starting moments, its charge.
+
+    hosts: atomic numbers; a cap on one of these has that number as its tag, for a pseudo-hydrogen of its own. The
+    other hydrogens are then one kind, whatever their moments.
+    """
     atoms = put_in_box(frame.atoms(0), vacuum_A)
     tags, moments = group_moments(atoms.numbers, frame.magmom)
+    hydrogen = atoms.numbers == 1
+    if len(hosts) and hydrogen.any():
+        host_of_cap = cap_hosts(atoms, frame.shell == SHELL_CAP)
+        tags[hydrogen] = np.where(np.isin(host_of_cap, hosts), host_of_cap, 0)[hydrogen]
+        moments[hydrogen] = moments[hydrogen].mean()
     atoms.set_tags(tags)
     atoms.set_initial_magnetic_moments(moments)
     atoms.info['charge'] = float(frame.charge[0])
@@ -114,6 +125,11 @@ def atom_kinds(atoms: Atoms) -> tuple[str, ...]:
     """Return the kind of each atom as ``StructureData`` names it: the symbol, and the tag unless it is 0."""
     symbols = atoms.get_chemical_symbols()
     return tuple(f'{symbol}{tag}' if tag else symbol for symbol, tag in zip(symbols, atoms.get_tags(), strict=True))
+
+
+def _pseudo_name(kind: str, pseudos: Mapping[str, Any]) -> str:
+    """Return the name of the pseudopotential of a kind: its own where there is one, else that of the element."""
+    return kind if kind in pseudos else kind.rstrip('0123456789')
 
 
 def scf_parameters(
@@ -204,7 +220,7 @@ def is_norm_conserving(pseudo: Any) -> bool:
 
 
 def _recommended_cutoffs(pseudos: Mapping[str, Any]) -> tuple[float, float] | None:
-    md5s = {element: pseudo.md5 for element, pseudo in pseudos.items()}
+    md5s = {element: pseudo.md5 for element, pseudo in pseudos.items() if element in atomic_numbers}
     for (group,) in orm.QueryBuilder().append(orm.Group, filters={'type_string': {'like': 'pseudo.family%'}}).iterall():
         if not isinstance(group, RecommendedCutoffMixin):
             continue
