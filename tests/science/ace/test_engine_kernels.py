@@ -1,4 +1,4 @@
-"""Every kernel of the fast engine against a plain NumPy twin."""
+"""Kernels of the fast engine, pairs and products, against plain NumPy twins."""
 
 import hashlib
 from pathlib import Path
@@ -9,14 +9,10 @@ from ace_examples import reference
 from numba import njit
 from scipy.special import sph_harm_y
 
-from aiida_pyacemaker.science.ace import Embedding
-from aiida_pyacemaker.science.ace.core_repulsion import core_switch
-from aiida_pyacemaker.science.ace.engine import centre_kernels, columns, embedding_kernels, lanes, pair_kernels
+from aiida_pyacemaker.science.ace.engine import centre_kernels, columns, lanes, pair_kernels
 from aiida_pyacemaker.science.ace.engine import product_kernels as products
 from aiida_pyacemaker.science.ace.engine.compiled import compiled
 from aiida_pyacemaker.science.ace.engine.products import element_products, share_pairs
-from aiida_pyacemaker.science.ace.engine.run import centre_groups
-from aiida_pyacemaker.science.neighbour_kernels import near_pairs
 
 RNG = np.random.default_rng(11)
 
@@ -152,6 +148,80 @@ def test_hermite():
     np.testing.assert_allclose(sums, values.reshape(8, 8).sum(axis=1), atol=1e-13)
 
 
+L_MAX, COUNTS, N_COLUMNS, N_ROWS = 3, np.array([5, 4, 2, 1]), 16, 23
+COLUMNS = np.cumsum(COUNTS) - COUNTS
+
+
+def tile_layout():
+    """Return the first tile of every (l, m) and the number of tiles."""
+    tiles, used = np.zeros((L_MAX + 1, L_MAX + 1), np.int64), 0
+    for ell, m in zip(*np.tril_indices(L_MAX + 1), strict=True):
+        tiles[ell, m] = used
+        used += -(-COUNTS[ell] // 4)
+    return tiles, used
+
+
+def harmonics(vectors):
+    """Return √(4π) Y_lm, m ≥ 0, by (l, m)."""
+    x, y, z = vectors / np.linalg.norm(vectors, axis=0)
+    theta, phi = np.arccos(z), np.arctan2(y, x)
+    return {(ell, m): np.sqrt(4 * np.pi) * sph_harm_y(ell, m, theta, phi) for ell in range(L_MAX + 1) for m in range(ell + 1)}  # fmt: skip # noqa: E501
+
+
+@njit(error_model='numpy')
+def run_pairs(bonds, factors, geometry, values, slopes, atomic, weights, targets, forces, out):
+    for g in range(2):
+        pair_kernels.place(geometry, g * N_ROWS * 8, L_MAX, factors)
+    pair_kernels.atomic_base(0, (0, 2, N_ROWS), L_MAX, N_COLUMNS, bonds, geometry, values, atomic, 0)
+    for g in range(2):
+        here, at = g * N_ROWS * 8, g * N_COLUMNS * 8
+        found = pair_kernels.group_gradient(0, here, at, L_MAX, bonds, factors, geometry, values, slopes, weights, 0)
+        pushed = pair_kernels.push(geometry, here, targets, g * 8, forces, 0, found)
+        for row in range(6):
+            lanes.store(out, (g * 6 + row) * 8, pushed[row])
+
+
+def test_atomic_base_and_its_gradient():
+    """A is Σ R √(4π) Y; what is pushed on a neighbour is the derivative of Σ Re(w R Y), by central differences."""
+    (tiles, n_tiles), vectors = tile_layout(), RNG.normal(scale=2.0, size=(3, 16))
+    values, slopes = RNG.normal(size=(2, 2, N_COLUMNS, 8))
+    geometry = np.zeros((2, N_ROWS, 8))
+    geometry[:, :3] = vectors.reshape(3, 2, 8).transpose(1, 0, 2)
+    weights, atomic, out = RNG.normal(size=n_tiles * 8), np.zeros(n_tiles * 8), np.zeros(96)
+    forces, targets = np.zeros(16 * 4), RNG.permutation(16)
+    layout = (np.zeros(1), np.zeros(3, np.int64), COLUMNS, COUNTS, tiles.ravel())
+    recursion = columns.harmonic_recursion(L_MAX)
+    run_pairs(
+        layout, recursion, geometry.ravel(), values.ravel(), slopes.ravel(), atomic, weights, targets, forces, out
+    )  # fmt: skip
+    radial, slope = (part.transpose(1, 0, 2).reshape(N_COLUMNS, 16) for part in (values, slopes))
+    places = [(ell, m, n) for ell in range(L_MAX + 1) for m in range(ell + 1) for n in range(COUNTS[ell])]
+    offsets = {(ell, m, n): (tiles[ell, m] + n // 4) * 8 + n % 4 for ell, m, n in places}
+    y, r = harmonics(vectors), np.linalg.norm(vectors, axis=0)
+    for ell, m, n in places:
+        expected = np.sum(radial[COLUMNS[ell] + n] * y[ell, m])
+        at = offsets[ell, m, n]
+        assert atomic[at] + 1j * atomic[at + 4] == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+    def energies(moved):
+        y, change = harmonics(moved), np.linalg.norm(moved, axis=0) - r
+        total = np.zeros(16)
+        for (ell, m, n), at in offsets.items():
+            size = radial[COLUMNS[ell] + n] + slope[COLUMNS[ell] + n] * change
+            total += size * ((weights[at] + (1j * weights[at + 4] if m else 0.0)) * y[ell, m]).real
+        return total
+
+    found = out.reshape(2, 6, 8).transpose(1, 0, 2).reshape(6, 16)
+    for axis in range(3):
+        step = np.zeros((3, 1))
+        step[axis] = 1e-6
+        numeric = (energies(vectors + step) - energies(vectors - step)) / 2e-6
+        np.testing.assert_allclose(found[axis], numeric, rtol=1e-6, atol=1e-7)
+        np.testing.assert_array_equal(forces.reshape(16, 4)[targets, axis], -found[axis])
+    np.testing.assert_allclose(found[3:], vectors, rtol=1e-14)
+    assert not forces.reshape(16, 4)[:, 3].any()
+
+
 @pytest.fixture(scope='module')
 def flat():
     """Products of a small potential and random values of eight centres in their layout."""
@@ -240,52 +310,3 @@ def test_sharing_keeps_every_product():
         [values[a] * values[b] for a, b in last], [np.prod(np.array(values)[list(t)]) for t in terms]
     )
     assert len(nodes) < sum(len(term) - 2 for term in terms)
-
-
-@pytest.mark.parametrize('kind', ['FinnisSinclair', 'FinnisSinclairShiftedScaled'])
-def test_embedding(kind):
-    embedding = Embedding(kind=kind, parameters=(1.0, 1.0, 0.6, 0.5, -0.4, 2.0, 0.0, 3.0))
-    size = 10.0 ** RNG.uniform(-12, 2, size=(40, 4)) * RNG.choice([-1, 1], size=(40, 4))
-    size[0] = 0.0
-    code = embedding_kernels.POWER if kind == 'FinnisSinclair' else embedding_kernels.SHIFTED_SCALED
-    value, slope = embedding.evaluate(size)
-    for row, expected, d_expected in zip(size, value, slope, strict=True):
-        densities, slopes = np.zeros((4, 8)), np.zeros((4, 8))
-        densities[:, 5] = row
-        found = embedding_kernels.embed(
-            code, np.array(embedding.parameters), 0, 4, densities.ravel(), 5, flat_slopes := slopes.ravel()
-        )
-        assert found == pytest.approx(expected, rel=1e-13, abs=1e-300)
-        np.testing.assert_allclose(flat_slopes.reshape(4, 8)[:, 5], d_expected, rtol=1e-12)
-
-
-@pytest.mark.parametrize('width', [0.0, 2.5])
-def test_fading(width):
-    embedding = Embedding(rho_core_cut=4.0, drho_core_cut=width)
-    points = np.array([0.0, 1.4, 1.6, 3.0, 3.99, 4.0, 7.0])
-    value, slope = core_switch(points, embedding)
-    found = np.array([embedding_kernels.fading(point, 4.0, width) for point in points])
-    np.testing.assert_allclose(found, np.column_stack([value, slope]), rtol=1e-14, atol=1e-15)
-    assert width == 0.0 or np.isnan(embedding_kernels.fading(np.nan, 4.0, width)[0])
-
-
-def test_near_pairs():
-    positions = RNG.normal(scale=2.0, size=(6, 3))
-    rows, neighbours, shifts = np.array([0, 5, 5, 9, 12, 15, 20]), RNG.integers(0, 6, 20), RNG.normal(size=(20, 3))
-    shifts[6] = np.nan
-    first = np.repeat(np.arange(6), np.diff(rows))
-    vectors = positions[neighbours] - positions[first] + shifts
-    near = ~(np.linalg.norm(vectors, axis=1) >= 3.0)
-    starts, found, out = np.empty_like(rows), np.empty_like(neighbours), np.empty((20, 3))
-    count = near_pairs(rows, neighbours, shifts, positions, 3.0, starts, found, out)
-    np.testing.assert_array_equal(starts, np.r_[0, np.cumsum(np.bincount(first[near], minlength=6))])
-    np.testing.assert_array_equal(found[:count], neighbours[near])
-    np.testing.assert_allclose(out[:count], vectors[near], rtol=1e-15)
-
-
-def test_groups_hold_every_centre_once():
-    species = np.array([1, 0, 2, 2, 1] * 5)
-    groups, elements = centre_groups(species, 4)
-    assert sorted(groups[groups >= 0]) == list(range(25)) and elements.tolist() == [0, 1, 1, 2, 2]
-    for group, element in zip(groups.reshape(-1, 8), elements, strict=True):
-        assert (species[group[group >= 0]] == element).all()
