@@ -32,7 +32,8 @@ class FitBlock:
     rows; else 0), so that reference energies are chosen at the solve, and y = label - baseline; weight_sums: kind ->
     sum of these weights; n_rows: kind -> rows; candidates: element -> (m ≤ N, N) active environments with weight > 0;
     frozen: what must be equal to add blocks; theory: kind of theory of the labels; n_unweighted: labelled frames that
-    gave no row because all their weights are 0; fingerprints: (n_frames, 16) of the structures; folds: the factors of
+    gave no row because all their weights are 0; fingerprints: (k,) of the structures, ascending;
+    n_duplicates: frames whose structure is that of an earlier one, they count twice; folds: the factors of
     the groups of frames that cross-validation leaves out, empty where none was asked for.
     """
 
@@ -47,14 +48,10 @@ class FitBlock:
     n_frames: int
     n_too_close: int
     content_digest: str
-    fingerprints: NDArray[np.uint8]
+    fingerprints: NDArray[np.uint64]
+    n_duplicates: int = 0
     n_unweighted: int = 0
     folds: tuple[Mapping[str, Array], ...] = ()
-
-    @property
-    def n_duplicates(self) -> int:
-        """Frames whose structure is that of an earlier frame of the source: they count twice."""
-        return len(self.fingerprints) - len(np.unique(self.fingerprints, axis=0))
 
     def parts(self) -> list[Array]:
         """Return the weighted factors of the folds, or that of the block where it has none."""
@@ -106,6 +103,7 @@ class FitBlock:
             'n_too_close': self.n_too_close,
             'content_digest': self.content_digest,
             'n_unweighted': self.n_unweighted,
+            'n_duplicates': self.n_duplicates,
         }
         arrays: dict[str, Any] = {f'factor_{kind}': factor for kind, factor in self.factors.items()}
         arrays |= {f'candidates_{element}': rows for element, rows in self.candidates.items()}
@@ -217,6 +215,7 @@ def make_fit_block(
             'inner cut-off, all others have weight 0; expected force_weight > 0 and group weights > 0 somewhere, or '
             'leave the source out'
         )
+    fingerprints = np.unique(frames.fingerprints()[:, :8].copy().view(np.uint64).ravel())
     return FitBlock(
         name=name,
         **streams.results(assembly.n_folds > 0),
@@ -227,7 +226,8 @@ def make_fit_block(
         n_frames=len(frames),
         n_too_close=n_too_close,
         content_digest=frames.content_digest(),
-        fingerprints=frames.fingerprints(),
+        fingerprints=fingerprints,
+        n_duplicates=len(frames) - len(fingerprints),
         n_unweighted=n_unweighted,
     )
 

@@ -244,10 +244,12 @@ def _choose_ridge(rule: Ridge, spectrum: Spectrum, problem: _Problem) -> float:
 
 
 def _shared_frames(blocks: Sequence[FitBlock]) -> int:
-    """Return how many structures more than one source holds."""
-    unique = [np.unique(block.fingerprints, axis=0) for block in blocks]
-    stacked = np.concatenate(unique)
-    return len(stacked) - len(np.unique(stacked, axis=0))
+    """Return how many structures more than one source holds; a long history is searched, not sorted again."""
+    history, *others = sorted((block.fingerprints for block in blocks), key=len, reverse=True)
+    rest = np.concatenate([history[:0], *others])
+    unique = np.unique(rest)
+    places = np.minimum(np.searchsorted(history, unique), len(history) - 1)
+    return len(rest) - len(unique) + int(np.count_nonzero(history[places] == unique))
 
 
 def _kept_blocks(blocks: Sequence[FitBlock], factors: Mapping[str, float]) -> list[FitBlock]:
