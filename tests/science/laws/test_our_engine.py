@@ -70,7 +70,10 @@ def test_cut_offs_of_every_radial_base_are_smooth(base):
     assert_potential_obeys_laws(potential, skip=[law for law in LAWS if law != 'smooth cut-off'])
 
 
-@pytest.mark.parametrize('name', LINEAR)
+NONLINEAR = ('AlNi_ChebPow_mixed_embed', 'Cu_ChebPow_FS_nl', 'Cu_SBessel_nl', 'Cu_SBessel_nl_corerep', 'Cu_fitted')
+
+
+@pytest.mark.parametrize('name', [*LINEAR, *NONLINEAR])
 def test_potentials_of_pacemaker_obey_the_laws(name):
     potential, _, frames = reference(name)
     tried = [atoms for atoms, values in frames if np.abs(values['forces']).max() < 1e3][:3]
