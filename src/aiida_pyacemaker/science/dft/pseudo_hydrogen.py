@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +15,7 @@ BOND_ELECTRONS = 2.0
 CHARGE_RANGE = (0.1, 1.9)  # e: below, the atom binds nothing; 2 would be helium, which closes no bond
 RADIUS_RANGE_bohr = (0.5, 2.0)
 UPF_FILE = 'H.UPF'
+CAP_NAME = re.compile(r'H([1-9]\d?)')  # `pw.x` takes names of three characters
 # a row of the table of the test, which alone has this heading: the one of the full atom has the same shape
 LEVELS = re.compile(r'e PS \(Ry\).*\n\s*1 0\s+1S\s+1\(\s*[\d.]+\)\s+(-?[\d.]+)\s+(-?[\d.]+)')
 
@@ -44,6 +46,11 @@ def cap_hosts(atoms: Atoms, is_cap: ArrayLike) -> NDArray[np.int64]:
     for cap in np.flatnonzero(caps & (atoms.numbers == 1)) if len(others) else ():
         hosts[cap] = atoms.numbers[others[np.argmin(atoms.get_distances(cap, others, mic=True))]]
     return hosts
+
+
+def pseudo_hosts(names: Iterable[str]) -> tuple[int, ...]:
+    """Return the atomic numbers of hosts for which ``names`` of pseudopotentials hold a cap, ``H<number>``."""
+    return tuple(sorted(int(found[1]) for name in names if (found := CAP_NAME.fullmatch(name))))
 
 
 def ld1_input(charge: float, functional: str, core_radius_bohr: float) -> str:
