@@ -135,7 +135,8 @@ class AcePotential:
 
     def _sharing_digest(self, **changes: Any) -> AcePotential:
         other = replace(self, **changes)
-        other.__dict__.update({key: self.__dict__[key] for key in ('digest',) if key in self.__dict__})
+        if 'digest' in self.__dict__:
+            other.__dict__['digest'] = self.digest
         return other
 
     def _check_known(self, symbols: set[str]) -> None:
