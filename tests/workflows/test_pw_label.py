@@ -14,7 +14,7 @@ from ase.build import bulk
 
 from aiida_pyacemaker.calculations.scf_monitor import MESSAGE_PREFIX, monitor_scf
 from aiida_pyacemaker.workflows.dft.ladder import EXTENSIONS, LADDER, apply_rung, find_flags
-from aiida_pyacemaker.workflows.dft.pw_label import PwLabelWorkChain
+from aiida_pyacemaker.workflows.dft.pw_label import PwLabelWorkChain, find_error
 
 TOO_SHORT = {'conv_thr': 1e-10, 'mixing_beta': 0.7, 'electron_maxstep': 3}
 
@@ -169,6 +169,12 @@ def test_a_killed_run_is_repeated_once_with_the_same_inputs(process, status):
     assert str(process.ctx.inputs.parameters) == before and 'parent_folder' not in process.ctx.inputs
     again = process.repeat_killed(calculation(process, status, message='cut off'))
     assert again.exit_code.status == 421 and 'cut off' in again.exit_code.message
+
+
+def test_an_error_that_the_program_names_is_the_reason():
+    text = ' %%%\n     Error in routine vloc_of_g (1):\n     2D cutoff is smaller than pseudo cutoff radius\n %%%\n'
+    assert find_error(text) == 'vloc_of_g (1): 2D cutoff is smaller than pseudo cutoff radius'
+    assert find_error('     iteration #  1\n') is None
 
 
 def test_walltime_goes_on_from_the_density(process):

@@ -124,6 +124,8 @@ def test_images_are_cut_off_only_where_the_box_allows_it():
     slab = fcc111('Al', (1, 1, 3), vacuum=6.0)
     assert slab.pbc.tolist() == [True, True, False] and choose_isolation(slab) == '2D'
     assert choose_isolation(fcc111('Al', (1, 1, 5), vacuum=3.0)) is None
+    layer = fcc111('Al', (1, 1, 1), vacuum=5.0)
+    assert choose_isolation(layer) is None, 'pw.x refuses a cell of less than 20 bohr'
 
 
 def test_a_missing_box_is_made_and_a_given_one_kept():

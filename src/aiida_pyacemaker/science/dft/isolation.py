@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 
 DENSITY_REACH_A = 1.5  # how far the density sticks out of the outermost nuclei
+SHORTEST_SLAB_A = 11.0  # pw.x wants half the cell above the 10 bohr to which it integrates pseudopotentials
 CLUSTER, SLAB = 'martyna-tuckerman', '2D'
 
 
@@ -25,7 +26,8 @@ def choose_isolation(atoms: Atoms) -> str | None:
     """Return how the Coulomb interaction with images is cut off, or ``None`` where the box does not allow it.
 
     A cluster in an orthogonal box (Martyna-Tuckerman, J. Chem. Phys. 110, 2810) or a slab along z (Sohier, Calandra
-    and Mauri, Phys. Rev. B 96, 075448), if the density fills at most half of every direction that is not periodic.
+    and Mauri, Phys. Rev. B 96, 075448), if the density fills at most half of every direction that is not periodic; a
+    slab's cell is at least ``SHORTEST_SLAB_A`` high.
     """
     free = ~np.asarray(atoms.pbc)
     if not free.any():
@@ -39,4 +41,4 @@ def choose_isolation(atoms: Atoms) -> str | None:
     if free.tolist() != [False, False, True]:
         return None
     upright = np.allclose(cell[2, :2], 0, atol=1e-6) and np.allclose(cell[:2, 2], 0, atol=1e-6)
-    return SLAB if upright and 2 * extent[2] <= lengths[2] else None
+    return SLAB if upright and max(2 * extent[2], SHORTEST_SLAB_A) <= lengths[2] else None

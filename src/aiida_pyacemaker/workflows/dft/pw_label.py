@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aiida import orm
@@ -118,7 +119,7 @@ class PwLabelWorkChain(PwBaseWorkChain):
     def repeat_killed(self, calculation: Any) -> ProcessHandlerReport:
         """Repeat a run that was killed once with the same inputs; what ends twice in this way is no accident."""
         if self.ctx.get('repeated', False):
-            said = f'exit {calculation.exit_status}, {calculation.exit_message}'
+            said = find_error(read_stdout(calculation)) or f'exit {calculation.exit_status}, {calculation.exit_message}'
             self.report_error_handled(calculation, 'none: the same happened before')
             return ProcessHandlerReport(True, self.exit_codes.ERROR_KILLED_TWICE.format(said=said))
         self.ctx.repeated = True
@@ -238,6 +239,12 @@ def read_stdout(calculation: orm.CalcJobNode) -> str:
         return str(calculation.outputs.retrieved.base.repository.get_object_content(name))
     except (NotExistent, AttributeError, FileNotFoundError):
         return ''
+
+
+def find_error(stdout: str) -> str | None:
+    """Return the error that ``pw.x`` names before it stops of itself, ``None`` when it was killed."""
+    found = re.search(r'Error in routine (.+?)\s*:\s*\n\s*(.+?)\s*\n', stdout)
+    return f'{found[1]}: {found[2]}' if found else None
 
 
 def count_bands(calculation: orm.CalcJobNode) -> int | None:
