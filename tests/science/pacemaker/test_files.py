@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from ase.build import bulk
 
-from aiida_pyacemaker.science.ace import AcePotential
+from aiida_pyacemaker.science.ace import AcePotential, build_potential, evaluate
 from aiida_pyacemaker.science.ace.basis import pacemaker_section
 from aiida_pyacemaker.science.config import FitConfig, PacemakerConfig
 from aiida_pyacemaker.science.pacemaker import read_fitted, read_log, read_metrics, write_start
@@ -62,6 +63,24 @@ def test_a_start_is_not_marked_as_fitted_and_has_no_core(tmp_path):
     assert np.array_equal(again.coefficients, started.coefficients)
     with pytest.raises(ValueError, match='inner_cutoff_type zbl, expected distance'):
         write_start(FIXTURES / 'cu' / 'output_potential.yaml', tmp_path / 'start.yaml')
+
+
+def test_a_student_of_the_embedded_trainer_can_be_gone_on_from(tmp_path):
+    """Its file has radial functions that none uses, for which TensorPotential has no coefficient."""
+    config = FitConfig(cutoff=5.0, number_of_functions_per_element=60)
+    student = build_potential(['Al', 'Ni'], config)
+    student = student.with_coefficients(np.random.default_rng(0).normal(size=sum(student.n_functions)))
+    student.write_yaml(tmp_path / 'potential.yaml')
+    started = write_start(tmp_path / 'potential.yaml', tmp_path / 'start.yaml')
+    for functions, centre in zip(started.functions, range(2), strict=True):
+        for mu in range(2):
+            single = [f for f in functions if f.mus == (mu,)]
+            assert len(single) == started.bonds[centre, mu].n_base < student.bonds[centre, mu].n_base
+    atoms = bulk('NiAl', 'cesiumchloride', a=2.9) * (2, 2, 1)
+    atoms.rattle(0.1, seed=1)
+    before, after = (evaluate(potential, atoms) for potential in (student, read_fitted(tmp_path / 'start.yaml')))
+    assert np.allclose(after.energies, before.energies, atol=1e-12)
+    assert np.allclose(after.forces, before.forces, atol=1e-12)
 
 
 def test_a_potential_cut_off_anywhere_is_not_whole(tmp_path):

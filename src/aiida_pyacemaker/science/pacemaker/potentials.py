@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from ..ace import AcePotential
@@ -51,5 +53,39 @@ def write_start(source: str | Path, target: str | Path, n_functions: int | None 
             f'{Path(source).name} has inner_cutoff_type {", ".join(strange)}, expected distance: start from the file '
             'before the core was added (interim_potential_best_cycle.yaml)'
         )
-    Path(target).write_text(_FIT_CYCLES.sub('', Path(source).read_text()))
-    return potential
+    trimmed = trim_radial(potential)
+    if trimmed is potential:
+        Path(target).write_text(_FIT_CYCLES.sub('', Path(source).read_text()))
+    else:
+        trimmed.write_yaml(target)
+    return trimmed
+
+
+def trim_radial(potential: AcePotential) -> AcePotential:
+    """Return the same potential with no radial function that no basis function uses; itself where there is none.
+
+    TensorPotential wants as many radial base functions of a pair as there are functions of one factor.
+    ``ValueError`` when a radial function that is used is made of one that would go.
+    """
+    used: dict[tuple[int, int], tuple[int, int, int]] = {}
+    for centre, functions in enumerate(potential.functions):
+        for mu, n, momentum, rank in (
+            (*factor, len(function.mus)) for function in functions
+            for factor in zip(function.mus, function.ns, function.ls, strict=True)
+        ):  # fmt: skip
+            n_base, n_max, l_max = used.get((centre, mu), (1, 1, 0))
+            found = (max(n_base, n), n_max, l_max) if rank == 1 else (n_base, max(n_max, n), max(l_max, momentum))
+            used[centre, mu] = used[mu, centre] = found
+    bonds = {}
+    for pair, bond in potential.bonds.items():
+        n_base, n_max, l_max = used.get(pair, (1, 1, 0))
+        kept = bond.coefficients[:n_max, : l_max + 1]
+        if kept[..., n_base:].any():
+            names = ' '.join(potential.elements[index] for index in pair)
+            raise ValueError(
+                f'the radial functions of {names} need more than the {n_base} base functions that have a function of '
+                'one factor: pacemaker cannot fit on; raise number_of_functions_per_element'
+            )
+        bonds[pair] = replace(bond, coefficients=np.ascontiguousarray(kept[..., :n_base]))
+    same = all(bonds[pair].coefficients.shape == bond.coefficients.shape for pair, bond in potential.bonds.items())
+    return potential if same else replace(potential, bonds=bonds)
