@@ -86,7 +86,7 @@ def test_both_programs_say_the_same(explore, lammps_code, stock_lmp_code, ensemb
     ours, stock = (outputs['frames'].get_frames() for outputs, _, _ in found)
     assert np.abs(ours.positions - stock.positions).max() < 1e-8
     grades = found[0][2].outputs.gamma.get_array('max_gamma')
-    call = float(np.sort(grades)[-4])  # the largest three of seven checks are over
+    call = float(np.sort(grades)[-4:-2].mean())  # between two grades: the largest three of seven checks are over
     rule = {'threshold_add_train': 0.5 * call, 'threshold_call_dft': call, 'threshold_danger': 1e8, 'smooth_steps': 2}
     halts = [explore(code, md, rule)[0]['summary']['halts'] for code in (lammps_code, stock_lmp_code)]
     assert halts[0] == halts[1]
