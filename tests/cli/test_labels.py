@@ -9,9 +9,8 @@ from ase.io import read
 from click.testing import CliRunner
 
 from aiida_pyacemaker.cli import main
-from aiida_pyacemaker.cli.labels import make_retry, unflagged_rows
+from aiida_pyacemaker.cli.labels import make_retry
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
-from aiida_pyacemaker.science.frames import Frames
 from aiida_pyacemaker.science.frames_io import read_extxyz
 from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
 
@@ -78,9 +77,3 @@ def test_what_is_no_labelling_is_refused(labelling):
     pk = labelling.outputs.report.creator.pk
     result = CliRunner().invoke(main, ['labels', 'show', str(pk)])
     assert result.exit_code != 0 and 'holds 0 labellings' in result.output
-
-
-def test_flagged_rows_are_left_out():
-    theories = ({'kind': 'dft'}, {'kind': 'dft', 'flags': ['degauss 0.015 -> 0.035']})
-    frames = Frames.from_atoms([molecule('H2')] * 3, theory_id=[0, 1, 0], theories=theories)
-    assert unflagged_rows(frames) == [0, 2]

@@ -123,3 +123,11 @@ def test_fingerprints_of_slabs_tell_places_one_angstrom_apart():
     moved.positions[0, 0] += 1.0
     first, second = Frames.from_atoms([slab, moved]).fingerprints()
     assert not np.array_equal(first, second)
+
+
+def test_labels_whose_meaning_changed_are_told_apart():
+    theories = ({'kind': 'dft'}, {'kind': 'dft', 'flags': ['degauss 0.015 -> 0.035']})
+    frames = Frames.from_atoms([molecule('H2')] * 4, theory_id=[0, 1, -1, 1], theories=theories)
+    assert frames.flagged.tolist() == [False, True, False, True]
+    assert len(frames.select(~frames.flagged)) == 2
+    assert Frames.from_atoms([]).flagged.tolist() == []

@@ -13,6 +13,7 @@ from aiida_quantumespresso.workflows.pw.base import PwBaseWorkChain
 from ase.build import bulk
 
 from aiida_pyacemaker.calculations.scf_monitor import MESSAGE_PREFIX, monitor_scf
+from aiida_pyacemaker.workflows.dft.cleaning import clean_frame
 from aiida_pyacemaker.workflows.dft.ladder import EXTENSIONS, LADDER, apply_rung, find_flags
 from aiida_pyacemaker.workflows.dft.pw_label import PwLabelWorkChain, find_error
 
@@ -293,6 +294,11 @@ def test_real_scfs_that_fail_first_are_saved_and_say_how(inputs):
     assert runs[1].inputs.parameters['ELECTRONS']['startingpot'] == 'file'
     assert outputs['output_trajectory'].get_array('forces').shape == (1, 2, 3)
     assert node.base.extras.get('label_flags') == []
+    folders = [Path(run.outputs.remote_folder.get_remote_path()) for run in runs]
+    assert clean_frame(node, 'none') == 0 and all((folder / 'out').is_dir() for folder in folders)
+    assert clean_frame(node, 'consumed') > 10_000 and clean_frame(node, 'consumed') == 0
+    assert not any((folder / 'out').exists() for folder in folders) and (folders[0] / 'aiida.in').is_file()
+    assert [run.base.caching.is_valid_cache for run in (runs[0], runs[-1])] == [False, True]
     messages = ' '.join(log.message for log in orm.Log.collection.get_logs_for(node))
     assert 'more steps would do: 8 -> 8 + 8 from the density' in messages
     inputs['pw']['parameters'] = orm.Dict({**inputs['pw']['parameters'].get_dict(), 'ELECTRONS': TOO_SHORT})

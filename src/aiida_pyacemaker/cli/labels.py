@@ -40,11 +40,6 @@ def read_labels(node: Any) -> Any:
     return concatenate_frames([parts[name].get_frames() for name in sorted(parts)])
 
 
-def unflagged_rows(frames: Any) -> list[int]:
-    """Return the rows whose theory carries no flag: labels that mean what was asked for."""
-    return [row for row in range(len(frames)) if not _flags(frames, row)]
-
-
 def _flags(frames: Any, row: int) -> list[str]:
     theory = frames.theories[frames.theory_id[row]] if frames.theory_id[row] >= 0 else {}
     return list(theory.get('flags', []))
@@ -112,7 +107,7 @@ def export_command(process: str, output: Path, unflagged: bool, quarantine: bool
         count = _export_quarantine(node, output)
     else:
         frames = read_labels(node)
-        frames = frames.select(unflagged_rows(frames)) if unflagged else frames
+        frames = frames.select(~frames.flagged) if unflagged else frames
         write_extxyz(output, frames)
         count = len(frames)
     click.echo(f'{count} frames in {output}')

@@ -110,6 +110,12 @@ class Frames:
         """Number of atoms in all frames together."""
         return int(self.offsets[-1])
 
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """(N,) whether a recovery changed what the label means, as its theory's ``flags`` say: ``select(~flagged)``."""
+        changed = [bool(theory.get('flags')) for theory in self.theories]
+        return np.array([*changed, False])[self.theory_id]
+
     def span(self, index: int) -> slice:
         """Return the rows of the atom columns that belong to frame ``index``."""
         if not 0 <= index < len(self):
