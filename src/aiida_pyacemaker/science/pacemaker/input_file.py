@@ -30,17 +30,7 @@ def input_document(
     energies are explicit: what pacemaker finds in a potential's metadata, or invents for energies that it finds
     extreme, would move the zero between two fits.
     """
-    fit: dict[str, Any] = {
-        'loss': {
-            'kappa': float(kappa if config.kappa is None else config.kappa),
-            **{name: float(getattr(config, name)) for name in ('L1_coeffs', 'L2_coeffs', 'w0_rad', 'w1_rad', 'w2_rad')},
-        },
-        'optimizer': config.optimizer,
-        'maxiter': config.maxiter,
-        'fit_cycles': 1,
-    }
-    if config.trainable_parameters != 'ALL':
-        fit['trainable_parameters'] = config.trainable_parameters
+    fit = _fit_section(config, kappa)
     section: Any = START_FILE
     cutoff = 0.0 if start is None else start.cutoff
     if potential is not None:
@@ -69,6 +59,23 @@ def input_document(
             'display_step': config.display_step,
         },
     }
+
+
+def _fit_section(config: PacemakerConfig, kappa: float) -> dict[str, Any]:
+    """Return the section `fit` of any fit: loss, minimiser, what is trained."""
+    penalties = ('L1_coeffs', 'L2_coeffs', 'w0_rad', 'w1_rad', 'w2_rad')
+    section: dict[str, Any] = {
+        'loss': {
+            'kappa': float(kappa if config.kappa is None else config.kappa),
+            **{name: float(getattr(config, name)) for name in penalties},
+        },
+        'optimizer': config.optimizer,
+        'maxiter': config.maxiter,
+        'fit_cycles': 1,
+    }
+    if config.trainable_parameters != 'ALL':
+        section['trainable_parameters'] = config.trainable_parameters
+    return section
 
 
 def write_input(path: str | Path, document: Mapping[str, Any]) -> None:
