@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from .base import Progress, Task, TaskFailure
 
-TASKS = ('sample', 'select', 'label', 'ace_fit', 'finetune', 'cutout', 'validate')
+TASKS = ('sample', 'select', 'label', 'ace_fit', 'finetune', 'cutout', 'validate', 'reference')
 
 
 def load_task(name: str) -> type[Task]:
