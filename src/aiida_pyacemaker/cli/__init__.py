@@ -1,9 +1,10 @@
-"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials and labels."""
+"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials, labels and pseudos."""
 
 from __future__ import annotations
 
 import click
 
+from .families import pseudos_group
 from .labels import labels_group
 from .potential import potential_group
 from .report import report_command
@@ -22,3 +23,4 @@ main.add_command(status_command)
 main.add_command(report_command)
 main.add_command(potential_group)
 main.add_command(labels_group)
+main.add_command(pseudos_group)

@@ -36,15 +36,23 @@ def follow(root: int, *, interval_s: float = 2.0, time_limit_s: float = math.inf
         console.print()
 
 
-def load_process(identifier: str, profile: str | None) -> int:
-    """Load the profile and return the PK of a process given by PK or UUID."""
-    from aiida import load_profile, orm
-    from aiida.common.exceptions import ConfigurationError, NotExistent
+def use_profile(profile: str | None) -> str:
+    """Load the profile (``None``: the default one) and return its name; what to run where there is none."""
+    from aiida import load_profile
+    from aiida.common.exceptions import ConfigurationError
 
     try:
-        load_profile(profile)
+        return str(load_profile(profile).name)
     except ConfigurationError as error:
         raise click.ClickException(f'{error}: run aiida-pyacemaker setup, or name another --profile') from error
+
+
+def load_process(identifier: str, profile: str | None) -> int:
+    """Load the profile and return the PK of a process given by PK or UUID."""
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    use_profile(profile)
     try:
         node = orm.load_node(identifier)
     except (NotExistent, ValueError) as error:
