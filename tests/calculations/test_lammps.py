@@ -143,7 +143,7 @@ def test_wrong_inputs_are_refused_before_anything_runs(inputs, structure, potent
 
 def test_a_baseline_without_its_table_is_refused(inputs, potential_with_baseline, tmp_path):
     inputs['potential'] = potential_without(tmp_path, 'baseline.table')
-    with pytest.raises(ValueError, match='without baseline.table, which LAMMPS reads'):
+    with pytest.raises(ValueError, match=r'without baseline\.table, which LAMMPS reads'):
         run_get_node(LammpsCalculation, inputs)
 
 

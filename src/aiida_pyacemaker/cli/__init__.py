@@ -1,4 +1,4 @@
-"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials, labels and pseudos."""
+"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials, labels, pseudopotentials."""
 
 from __future__ import annotations
 

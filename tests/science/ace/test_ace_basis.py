@@ -10,7 +10,7 @@ from ace_examples import binary_potential
 
 from aiida_pyacemaker.science.ace import AcePotential, build_potential
 from aiida_pyacemaker.science.ace.basis import pacemaker_section, resolve_basis, select_functions
-from aiida_pyacemaker.science.ace.couplings import coupling, independent_couplings
+from aiida_pyacemaker.science.ace.model.couplings import coupling, independent_couplings
 from aiida_pyacemaker.science.config import BasisConfig, FitConfig, FunctionsConfig
 
 

@@ -7,8 +7,8 @@ import pytest
 from ace_examples import FIXTURES, alloy, binary_potential, read_yace, reference, reference_names
 
 from aiida_pyacemaker.science.ace import AceCalculator, Bond, evaluate
-from aiida_pyacemaker.science.ace.couplings import symmetrised
-from aiida_pyacemaker.science.ace.radial import base_functions, radial_functions
+from aiida_pyacemaker.science.ace.model.couplings import symmetrised
+from aiida_pyacemaker.science.ace.model.radial import base_functions, radial_functions
 
 PYACE_CHEB_POW = [0.157464, 0.5306763548159998, 0.8845670234930134, 0.9962358450208115, 0.7953475421471816]
 PYACE_INNER = [

@@ -6,8 +6,8 @@ from itertools import groupby, product
 import numpy as np
 import pytest
 
-from aiida_pyacemaker.science.ace.couplings import coupling, coupling_tree, intermediate_momenta
-from aiida_pyacemaker.science.ace.projection_order import coupling_order
+from aiida_pyacemaker.science.ace.model.couplings import coupling, coupling_tree, intermediate_momenta
+from aiida_pyacemaker.science.ace.model.projection_order import coupling_order
 
 # The order in which pyace 0.3.0 puts functions of distinct n that differ in their intermediate momenta only.
 PYACE_ORDER = {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from aiida_pyacemaker.science.ace import Embedding
-from aiida_pyacemaker.science.ace.core_repulsion import core_switch
 from aiida_pyacemaker.science.ace.engine import embedding_kernels
 from aiida_pyacemaker.science.ace.engine.run import centre_groups
+from aiida_pyacemaker.science.ace.model.core_repulsion import core_switch
 from aiida_pyacemaker.science.neighbour_kernels import near_pairs
 
 RNG = np.random.default_rng(12)

@@ -9,7 +9,7 @@ from ace_examples import FIXTURES, MIXED, alloy, binary_potential, reference, re
 from ase import Atoms
 
 from aiida_pyacemaker.science.ace import AcePotential, Bond, Embedding
-from aiida_pyacemaker.science.ace.core_repulsion import nearest_switch, pair_core_density
+from aiida_pyacemaker.science.ace.model.core_repulsion import nearest_switch, pair_core_density
 from aiida_pyacemaker.science.ace.reference_engine import evaluate_reference, interpolated, spherical_harmonics
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])

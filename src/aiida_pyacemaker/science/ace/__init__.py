@@ -6,10 +6,10 @@ from .basis import build_potential
 from .batch import FramesEvaluation, evaluate_frames
 from .calculator import AceCalculator
 from .design import DesignRows, design_rows
-from .embedding import Embedding
 from .evaluator import Evaluation, NeighbourEvaluation, evaluate, evaluate_neighbours
+from .model.embedding import Embedding
+from .model.radial import Bond
 from .potential import AcePotential, BasisFunction
-from .radial import Bond
 
 __all__ = [
     'AceCalculator',

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..config import BasisConfig, BondConfig, FitConfig, FunctionsConfig, OrdersConfig
 from ..config.basis import ARITIES, DEFAULT_RADPARAMETERS
-from .couplings import MAX_RANK, independent_couplings
+from .model.couplings import MAX_RANK, independent_couplings
+from .model.radial import Bond
 from .potential import AcePotential, BasisFunction
-from .radial import Bond
 
 CUTOFF_IN_BONDS = 2.2
 INNER_CUTOFF_FRACTION = 0.7

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .embedding import Embedding
-from .projection_order import coupling_order
-from .radial import Bond
+from .model.embedding import Embedding
+from .model.projection_order import coupling_order
+from .model.radial import Bond
 
 if TYPE_CHECKING:
     from ase import Atoms

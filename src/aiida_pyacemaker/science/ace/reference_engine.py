@@ -13,9 +13,9 @@ from ase.neighborlist import neighbor_list
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from .core_repulsion import core_switch, nearest_switch, pair_core_density
-from .couplings import coupling
-from .radial import Bond, radial_functions
+from .model.core_repulsion import core_switch, nearest_switch, pair_core_density
+from .model.couplings import coupling
+from .model.radial import Bond, radial_functions
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # pyacemaker-lmp reads its command line before it loads numba
     from ..ace import AcePotential
     from ..baseline import PairBaseline
 
-# No build we know is faster: µs for each function, atom and step of one core (measured: 0.02, our own engine) and of one GPU.
+# No build we know is faster: µs for each function, atom and step of one core (our engine: 0.02) and of one GPU.
 FASTEST_CORE_US, FASTEST_GPU_US = 0.01, 0.0005
 
 

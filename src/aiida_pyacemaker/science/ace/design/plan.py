@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..couplings import symmetrised
-from ..radial import node_table
+from ..model.couplings import symmetrised
+from ..model.radial import node_table
 
 if TYPE_CHECKING:
     from ..potential import AcePotential, BasisFunction

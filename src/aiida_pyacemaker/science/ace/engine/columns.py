@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core_repulsion import pair_core_density
-from ..radial import base_functions, radial_functions
+from ..model.core_repulsion import pair_core_density
+from ..model.radial import base_functions, radial_functions
 from .products import Slot
 
 if TYPE_CHECKING:
+    from ..model.radial import Bond
     from ..potential import AcePotential
-    from ..radial import Bond
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]

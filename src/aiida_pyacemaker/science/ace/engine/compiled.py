@@ -14,8 +14,8 @@ from .embedding_kernels import POWER, SHIFTED_SCALED
 from .products import ElementProducts, Pair, Products, Slot, element_products, flatten
 
 if TYPE_CHECKING:
+    from ..model.radial import Bond
     from ..potential import AcePotential
-    from ..radial import Bond
 
 
 class CompiledPotential:

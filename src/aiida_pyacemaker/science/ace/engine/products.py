@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..couplings import symmetrised
+from ..model.couplings import symmetrised
 
 if TYPE_CHECKING:
     from ..potential import BasisFunction

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..couplings import intermediate_momenta
+from ..model.couplings import intermediate_momenta
+from ..model.radial import Bond
 from ..potential import AcePotential, BasisFunction
-from ..radial import Bond
 from .document import Array, Section, check_element, load_document, refusal
 from .parts import FunctionTable, assemble, check_count, check_inner_cutoffs, read_bond, read_embedding
 

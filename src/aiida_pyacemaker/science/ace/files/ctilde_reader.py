@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..couplings import canonical, independent_couplings, symmetrised
-from ..embedding import Embedding
+from ..model.couplings import canonical, independent_couplings, symmetrised
+from ..model.embedding import Embedding
+from ..model.radial import Bond
 from ..potential import AcePotential, BasisFunction
-from ..radial import Bond
 from .ctilde_writer import BOND_KEYS, COUNT_KEY, EMBEDDING_KEYS
 from .document import Section, check_element, load_document, refusal
 from .parts import FunctionTable, assemble, check_count, check_inner_cutoffs, read_bond, read_embedding

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..couplings import symmetrised
+from ..model.couplings import symmetrised
 from ..potential import AcePotential
 from .document import array, number
 

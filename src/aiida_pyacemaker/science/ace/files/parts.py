@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..embedding import EMBEDDING_KINDS, Embedding
+from ..model.embedding import EMBEDDING_KINDS, Embedding
+from ..model.radial import INNER_CUTOFF_TYPES, RADIAL_BASES, Bond
 from ..potential import AcePotential, BasisFunction
-from ..radial import INNER_CUTOFF_TYPES, RADIAL_BASES, Bond
 from .document import Array, Section, refusal
 
 FunctionTable = dict[BasisFunction, Array]
