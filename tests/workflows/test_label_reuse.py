@@ -158,3 +158,13 @@ def test_mixed_functionals_are_refused(make_builder, pseudos):
     builder.pw.pseudos = {'Si': pseudos['Si'], 'H': UpfData(f'{PSEUDOS}/H.pbe-kjpaw.UPF').store()}
     with pytest.raises(ValueError, match=r'mixed functionals, expected one .*LDA: Si; PBE: H'):
         run_get_node(builder)
+
+
+@pytest.mark.dft
+def test_a_run_takes_the_nodes_it_was_given(labelled):
+    """No copy of the namelists for each run: the first differs in nothing from what was asked."""
+    scf = orm.load_node(labelled.outputs.report['pks']['0'])
+    run = next(called for called in scf.called if isinstance(called, orm.CalcJobNode))
+    assert run.inputs.parameters.pk == scf.inputs.pw.parameters.pk
+    assert run.inputs.settings.pk == scf.inputs.pw.settings.pk
+    assert 0 < run.inputs.parameters['CONTROL']['max_seconds'] < 600

@@ -16,9 +16,10 @@ from ...science.frames import Frames
 from ..submission import SubmitOnce, call_for_output, find_called
 from .cleaning import clean_frame
 from .collect import frame_structures
+from .ladder import MAX_RUNS
 from .ports import add_scf_ports
 from .pw_label import PwLabelWorkChain
-from .scf_inputs import ScfRequest, find_cutoffs, make_request, pw_options
+from .scf_inputs import ScfRequest, find_cutoffs, make_request, pw_options, stop_in_time
 from .spending import Budget, count_allowed_runs, list_frames
 
 BATCH = 100  # structures made by one process
@@ -82,23 +83,27 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
         clean_frame(child, self._dft().clean_workdir)
 
     def _frame_inputs(self, row: int) -> dict[str, Any]:
-        request = self._request(row)
+        request, options = self._request(row), pw_options(self.inputs.options)
         pw: dict[str, Any] = {
             'code': self.inputs.pw.code,
             'structure': self._structure(row),
             'pseudos': request.pseudos,
-            'parameters': self._share(orm.Dict, request.parameters),
-            'metadata': {'options': pw_options(self.inputs.options)},
+            'parameters': self._share(orm.Dict, stop_in_time(request.parameters, options)),
+            'metadata': {'options': options},
             'monitors': {'scf_stuck': self._share(orm.Dict, self._monitor())},
         }
         if not request.atoms.pbc.any():
             pw['settings'] = self._share(orm.Dict, {'GAMMA_ONLY': True})
-        inputs: dict[str, Any] = {'pw': pw, 'kpoints': self._share(orm.KpointsData, list(request.mesh))}
+        n_runs = MAX_RUNS
         if 'max_calls' in self.inputs:
             n_sharing = self.inputs.get('n_sharing', orm.Int(len(self.inputs.rows.get_list()))).value
-            budget = (n_sharing, self.inputs.max_calls.value)
-            inputs['max_iterations'] = orm.Int(count_allowed_runs(list_frames(self._root()), *budget))
-        return inputs
+            n_runs = count_allowed_runs(list_frames(self._root()), n_sharing, self.inputs.max_calls.value)
+        return {
+            'pw': pw,
+            'kpoints': self._share(orm.KpointsData, list(request.mesh)),
+            'max_iterations': self._share(orm.Int, n_runs),
+            'clean_workdir': self._share(orm.Bool, False),
+        }
 
     def _structure(self, row: int) -> orm.StructureData:
         """Return the structure of a frame, made together with those that follow in this lane."""

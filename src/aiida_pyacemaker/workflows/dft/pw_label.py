@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from aiida import orm
+from aiida.common import AttributeDict
 from aiida.common.exceptions import NotExistent
 from aiida.engine import ExitCode, ProcessHandlerReport, ToContext, append_, process_handler, while_
 from aiida_quantumespresso.calculations.pw import PwCalculation
@@ -96,9 +97,21 @@ class PwLabelWorkChain(PwBaseWorkChain):
         self.prepare_process()
         called = adopt_called(self, f'iteration_{self.ctx.iteration + 1:02d}')
         if called is None:
-            return super().run_process()
+            return self._submit_run()
         self.ctx.iteration += 1
         return ToContext(children=append_(called))
+
+    def _submit_run(self) -> Any:
+        """Submit the next run; what is as it was given stays one node, as every node costs time and disk."""
+        bare = self.ctx.inputs
+        given = {name: self.inputs.pw[name] for name in ('parameters', 'settings') if name in self.inputs.pw}
+        same = {name: node for name, node in given.items() if bare[name] == node.get_dict()}
+        kept = {name: value for name, value in bare.items() if name != 'settings' or value}
+        self.ctx.inputs = AttributeDict({**kept, **same})
+        try:
+            return super().run_process()
+        finally:
+            self.ctx.inputs = bare
 
     def results(self) -> None:
         """Attach the outputs of the run that is the label, and say what changed its meaning."""

@@ -31,6 +31,7 @@ from ..protocol import merge
 STARTING_MAGNETISATION = 0.4  # of the valence electrons
 RADICAL_MAGNETISATION = 0.2  # one electron too many needs a nudge only
 ONE_THREAD = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
+WALL_FRACTION = 0.95
 GAMMA = 'gamma'
 # a cluster's levels are discrete: cold smearing has several Fermi levels there and the SCF jumps between them (a hot
 # 51-atom cluster: 80 iterations without convergence at mv and 0.7, 10 at gaussian and 0.3)
@@ -271,3 +272,10 @@ def describe_kpoints(is_periodic: bool, distance: float) -> str:
 def pw_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return scheduler options with one thread a process, unless ``options`` says otherwise."""
     return merge({'environment_variables': ONE_THREAD}, options)
+
+
+def stop_in_time(parameters: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``parameters`` with a clean stop of ``pw.x`` shortly before the scheduler's wall-time limit."""
+    limit = options.get('max_wallclock_seconds')
+    stop = {} if limit is None else {'max_seconds': WALL_FRACTION * limit}
+    return merge({'CONTROL': stop}, parameters)
