@@ -124,6 +124,30 @@ def silicon_prototypes():
     return AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43)).store()
 
 
+@pytest.fixture
+def core_labels(teacher_files):
+    """Rattled cells whose first atom is a core with forces of a single member: a theory other than the committee's."""
+    import numpy as np
+
+    from aiida_pyacemaker.data.dataset import AtomicDatasetData
+    from aiida_pyacemaker.science.frames import HAS_FORCES, SHELL_BUFFER, SHELL_CORE, Frames
+    from aiida_pyacemaker.science.teacher import label_frames, load_teacher
+
+    rng = np.random.default_rng(0)
+    cells = [bulk('Si', 'diamond', a=5.5, cubic=True) for _ in range(3)]
+    for atoms in cells:
+        atoms.positions += rng.normal(scale=0.15, size=atoms.positions.shape)
+    frames = label_frames(load_teacher(teacher_files[:1]), Frames.from_atoms(cells))
+    core = np.arange(frames.n_atoms) % 8 == 0
+    frames = frames.with_columns(
+        label_mask=np.full(3, HAS_FORCES, dtype=np.uint8),
+        force_weight=core.astype(float),
+        shell=np.where(core, SHELL_CORE, SHELL_BUFFER).astype(np.int8),
+        theories=({'kind': 'dft', 'code': 'one member of the committee'},),
+    )
+    return AtomicDatasetData.from_frames(frames).store()
+
+
 TINY_DISTILLATION = {
     'distillation': {
         'n_selected': 20,

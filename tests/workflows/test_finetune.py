@@ -1,38 +1,15 @@
 """Labels of another theory enter teacher and student; what was known before counts less and is not computed again."""
 
-import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from ase.build import bulk
 
-from aiida_pyacemaker.data.dataset import AtomicDatasetData
-from aiida_pyacemaker.science.frames import HAS_FORCES, SHELL_BUFFER, SHELL_CORE, Frames
-from aiida_pyacemaker.science.teacher import label_frames, load_teacher
 from aiida_pyacemaker.workflows.finetune import FinetuneWorkChain
 
 SETTINGS = {
     'finetune': {'max_epochs': 5, 'n_surrogate_frames': 4},
     'fit': {'weight_dft': 7.0, 'old_teacher_factor': 0.2},
 }
-
-
-@pytest.fixture
-def core_labels(teacher_files):
-    """Rattled cells whose first atom is a core with forces of a single member: a theory other than the committee's."""
-    rng = np.random.default_rng(0)
-    cells = [bulk('Si', 'diamond', a=5.5, cubic=True) for _ in range(3)]
-    for atoms in cells:
-        atoms.positions += rng.normal(scale=0.15, size=atoms.positions.shape)
-    frames = label_frames(load_teacher(teacher_files[:1]), Frames.from_atoms(cells))
-    core = np.arange(frames.n_atoms) % 8 == 0
-    frames = frames.with_columns(
-        label_mask=np.full(3, HAS_FORCES, dtype=np.uint8),
-        force_weight=core.astype(float),
-        shell=np.where(core, SHELL_CORE, SHELL_BUFFER).astype(np.int8),
-        theories=({'kind': 'dft', 'code': 'one member of the committee'},),
-    )
-    return AtomicDatasetData.from_frames(frames).store()
 
 
 def build(task_code, distilled, core_labels, **inputs):

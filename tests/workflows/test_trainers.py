@@ -1,16 +1,11 @@
 """The same workflows with each trainer: which is given decides, ports and outputs are the same."""
 
-import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
-from ase.build import bulk
 
-from aiida_pyacemaker.data.dataset import AtomicDatasetData
-from aiida_pyacemaker.science.frames import HAS_FORCES, SHELL_BUFFER, SHELL_CORE, Frames
-from aiida_pyacemaker.science.teacher import label_frames, load_teacher
 from aiida_pyacemaker.workflows.distillation import DistillationWorkChain
 from aiida_pyacemaker.workflows.finetune import FinetuneWorkChain
 from aiida_pyacemaker.workflows.hierarchical import HierarchicalDistillationWorkChain
@@ -29,22 +24,6 @@ def trainers(request):
         return {'pacemaker': {'code': code, 'settings': orm.Dict({'maxiter': 6, 'batch_size': 10})}}
 
     return give
-
-
-@pytest.fixture
-def core_labels(teacher_files):
-    """Rattled cells whose first atom is a core with forces of one member of the committee, as if they were DFT's."""
-    rng = np.random.default_rng(0)
-    cells = [bulk('Si', 'diamond', a=5.5, cubic=True) for _ in range(3)]
-    for atoms in cells:
-        atoms.positions += rng.normal(scale=0.15, size=atoms.positions.shape)
-    frames = label_frames(load_teacher(teacher_files[:1]), Frames.from_atoms(cells))
-    core = np.arange(frames.n_atoms) % 8 == 0
-    frames = frames.with_columns(
-        label_mask=np.full(3, HAS_FORCES, dtype=np.uint8), force_weight=core.astype(float),
-        shell=np.where(core, SHELL_CORE, SHELL_BUFFER).astype(np.int8), theories=({'kind': 'dft'},),
-    )  # fmt: skip
-    return AtomicDatasetData.from_frames(frames).store()
 
 
 @pytest.mark.parametrize('name', ['embedded', 'pacemaker'])
