@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .services import Services, read_services
+
 DEFAULT_PROFILE = 'pyacemaker'
 PREPEND_TEXT = 'export OMP_NUM_THREADS=1\nexport OPENBLAS_NUM_THREADS=1'
 DAEMON_TIMEOUT_S = 20
@@ -76,23 +78,30 @@ PROGRAMS = (
 )
 
 
-def ensure_profile(name: str | None) -> Finding:
-    """Load profile ``name`` (else the default one, else ``pyacemaker``); make it without any service when it is new."""
+def ensure_profile(name: str | None, *, postgres: str | None = None, rabbitmq: str | None = None) -> Finding:
+    """Load profile ``name`` (else the default one, else ``pyacemaker``); make it when it is new.
+
+    A new one uses the services at the addresses ``postgres`` and ``rabbitmq``, or none. ``ValueError`` when an address
+    is none, or belongs to a profile that exists with another kind of service.
+    """
     from aiida.manage.configuration import create_profile, get_config, load_profile
     from aiida.plugins import BrokerFactory
 
     config = get_config(create=True)
     name = name or config.default_profile_name or DEFAULT_PROFILE
+    services = read_services(postgres, rabbitmq, Path(config.dirpath) / 'repository' / name)
     created = name not in config.profile_names
-    if created:
+    if not created:
+        _check_services(config.get_profile(name), services)
+    else:
         create_profile(
             config,
             name=name,
             email='aiida@localhost',
-            storage_backend='core.sqlite_dos',
-            storage_config={},
-            broker_backend='core.zeromq',
-            broker_config=BrokerFactory('core.zeromq').get_default_config(),
+            storage_backend=services.storage,
+            storage_config=services.storage_config or {},
+            broker_backend=services.broker,
+            broker_config=services.broker_config or BrokerFactory(services.broker).get_default_config(),
         )
         config.set_option('runner.poll.interval', 1, scope=name)
         if config.default_profile_name in (None, name):
@@ -107,6 +116,16 @@ def ensure_profile(name: str | None) -> Finding:
     detail = f'{name}: {profile.storage_backend}{journal}, broker {broker or "none"}, in {config.dirpath}'
     remedy = '' if broker else 'no daemon without a broker: verdi profile configure-broker core.zeromq'
     return Finding(what='profile', state='made' if created else 'there', detail=detail, remedy=remedy)
+
+
+def _check_services(profile: Any, services: Services) -> None:
+    """Raise ``ValueError`` when an address was given of a kind that ``profile`` does not have."""
+    for given, wanted, found in (
+        (services.storage_config, services.storage, profile.storage_backend),
+        (services.broker_config, services.broker, profile.process_control_backend),
+    ):
+        if given and wanted != found:
+            raise ValueError(f'profile {profile.name} exists with {found}, not {wanted}: name another --profile')
 
 
 def ensure_wal(profile: Any) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from .machine import PROGRAMS, Finding, ensure_code, ensure_computer, ensure_profile
 from .pseudos import collect_headers, ensure_family, ensure_sssp
+from .services import POSTGRES, RABBITMQ
 
 COLOURS = {'there': 'green', 'made': 'cyan', 'missing': 'yellow', 'refused': 'red'}
 PROGRAM_LABELS = [program.label for program in PROGRAMS]
@@ -94,18 +95,26 @@ def print_findings(findings: Iterable[Finding], console: Console | None = None) 
     metavar='LABEL PATH',
     help=f'Take this file for a code, LABEL one of: {", ".join(PROGRAM_LABELS)}.',
 )
-def setup_command(profile: str | None, sssp: str | None, executables: list[tuple[str, str]], **family: Any) -> None:
+@click.option('--postgres', metavar='URL', help=f'PostgreSQL of a new profile: {POSTGRES}, PGPASSWORD set.')
+@click.option('--rabbitmq', metavar='URL', help=f'RabbitMQ of a new profile: {RABBITMQ}, RABBITMQ_PASSWORD set.')
+def setup_command(profile: str | None, sssp: str | None, executables: list[tuple[str, str]], **others: Any) -> None:
     """Make profile, computer, codes and pseudopotentials ready on this machine; safe to run again."""
+    from aiida.common.exceptions import StorageMigrationError
     from aiida.manage.configuration import get_profile
 
     unknown = sorted({label for label, _ in executables} - set(PROGRAM_LABELS))
     if unknown:
         message = f'unknown code {", ".join(unknown)}, allowed: {", ".join(PROGRAM_LABELS)}'
         raise click.BadParameter(message, param_hint='--executable')
-    findings = set_up_machine(profile, executables=executables, **family)
+    services = {name: others.pop(name) for name in ('postgres', 'rabbitmq')}
+    try:
+        made = ensure_profile(profile, **services)
+    except (ValueError, StorageMigrationError) as error:
+        raise click.ClickException(str(error)) from error
+    findings = [made, *set_up_machine(profile, executables=executables, **others)[1:]]
     if sssp:
         findings.append(ensure_sssp(sssp, get_profile().name))
-    elif not family['pseudos']:
+    elif not others['pseudos']:
         findings.append(existing_families())
     print_findings([*findings, daemon_finding()])
     if any(finding.state == 'refused' for finding in findings):
