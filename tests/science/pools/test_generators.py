@@ -7,10 +7,15 @@ from ase.calculators.emt import EMT
 from ase.data import covalent_radii
 
 from aiida_pyacemaker.science.pools import Screen, dimer_scan, has_overlap, most_compact_supercell, relax_structure
-from aiida_pyacemaker.science.pools.molecular_dynamics import Schedule, langevin, run_langevin, suggested_timestep_fs
-from aiida_pyacemaker.science.pools.rattled import make_rattled
-from aiida_pyacemaker.science.pools.strained import apply_strain, make_strained, random_strain
-from aiida_pyacemaker.science.pools.vacancy import COPIES_PER_SITE, make_vacancies
+from aiida_pyacemaker.science.pools.generators.molecular_dynamics import (
+    Schedule,
+    langevin,
+    run_langevin,
+    suggested_timestep_fs,
+)
+from aiida_pyacemaker.science.pools.generators.rattled import make_rattled
+from aiida_pyacemaker.science.pools.generators.strained import apply_strain, make_strained, random_strain
+from aiida_pyacemaker.science.pools.generators.vacancy import COPIES_PER_SITE, make_vacancies
 
 
 def test_isotropic_strains_scan_the_volume_in_order_and_the_rest_shears():

@@ -1,6 +1,6 @@
 """Structures to learn from: one file a generator, screened by one rule."""
 
-from .dimers import dimer_scan
+from .generators.dimers import dimer_scan
 from .lattice import most_compact_supercell, relax_structure
 from .make_pool import Piece, make_pool, run_piece
 from .screening import Sample, Screen, has_overlap

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from ase import Atoms
@@ -13,16 +14,9 @@ from numpy.random import Generator
 
 from ..config import PoolConfig
 from ..frames import Frames, concatenate_frames
-from .lattice import most_compact_supercell, relax_structure
-from .molecular_dynamics import Schedule, run_langevin
-from .rattled import make_rattled
+from .lattice import relax_structure
+from .recipes import GROUP_SIZE, RECIPES, Bench, Job, Recipe
 from .screening import Sample, Screen
-from .strained import make_strained
-from .vacancy import COPIES_PER_SITE, make_vacancies
-
-GROUP_SIZE = 5  # frames drawn one after another share a group, so that a held-out frame has no neighbour in training
-RATTLED_STRAIN_FRACTION = 0.25
-MIN_VACANCY_HOST = 8  # atoms; in a smaller cell a vacancy is another crystal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +43,7 @@ def make_pool(
     density: float = 1.0,
     on_piece: Callable[[Piece], Sample] = run_piece,
 ) -> Sample:
-    """Return the pool of all prototypes: relaxed lattices, strained, rattled, with vacancies, from MD.
+    """Return the pool of all prototypes: the relaxed lattices and what each recipe makes of them.
 
     Counts of ``config`` are for all prototypes together and are multiplied by ``density``. Every generator on every
     prototype has its own spawned stream, so the pool depends on ``rng`` only, not on what was resumed. Raises
@@ -60,15 +54,17 @@ def make_pool(
         min_distance_fraction=config.min_distance_fraction,
         max_force_eV_per_A=config.max_force_eV_per_A,
     )
-    plan = _Plan(config=config, screen=screen, density=density)
-    total = 1 + plan.n_pieces(structures)
-    relaxation = Piece(name='prototypes', index=0, total=total, build=lambda: relax_prototypes(structures, screen))
+    n_planned = len(planned_pieces(Bench(config, screen, structures), np.random.default_rng(0), density))
+    relaxation = Piece(
+        name='prototypes', index=0, total=1 + n_planned, build=lambda: relax_prototypes(structures, screen)
+    )
     samples = [on_piece(relaxation)]
     prototypes = list(samples[0].frames.iter_atoms())
     if not prototypes:
         raise ValueError(f'no prototype is sane for the calculator after relaxation: dropped {samples[0].dropped}')
-    for index, (name, build) in enumerate(plan.builds(prototypes, rng), start=1):
-        samples.append(on_piece(Piece(name=name, index=index, total=total, build=build)))
+    pieces = planned_pieces(Bench(config, screen, prototypes), rng, density)
+    for index, (name, build) in enumerate(pieces, start=1):
+        samples.append(on_piece(Piece(name=name, index=index, total=1 + len(pieces), build=build)))
     return join_samples(samples)
 
 
@@ -99,75 +95,19 @@ def join_samples(samples: Sequence[Sample]) -> Sample:
     return Sample(frames=concatenate_frames(parts), dropped=dict(sorted(dropped.items())))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Who makes how many frames of which prototype."""
+def planned_pieces(bench: Bench, rng: Generator, density: float) -> list[tuple[str, Callable[[], Sample]]]:
+    """Return name and builder of each piece in a fixed order; ``rng`` gives each recipe, and each job, its stream."""
+    pieces = []
+    for recipe, stream in zip(RECIPES, rng.spawn(len(RECIPES)), strict=True):
+        total = round(getattr(bench.config, recipe.count) * density)
+        jobs = recipe.jobs(bench) if total else []
+        counts = share(total, len(jobs)) if jobs else []
+        for job, count, own in zip(jobs, counts, stream.spawn(len(jobs)), strict=True):
+            if count:
+                pieces.append((job.name, partial(_build, recipe, job, count, own)))
+    return pieces
 
-    config: PoolConfig
-    screen: Screen
-    density: float
 
-    def n_pieces(self, structures: Sequence[Atoms]) -> int:
-        """Return how many pieces :meth:`builds` would yield for these prototypes."""
-        return sum(1 for _ in self.builds(structures, np.random.default_rng(0)))
-
-    def builds(self, prototypes: Sequence[Atoms], rng: Generator) -> Iterator[tuple[str, Callable[[], Sample]]]:
-        """Yield name and builder of each piece, in a fixed order; ``rng`` gives each generator its streams."""
-        strained_rng, rattled_rng, vacancy_rng, md_rng = rng.spawn(4)
-        crystals = [index for index, atoms in enumerate(prototypes) if atoms.pbc.all()]
-        everything = range(len(prototypes))
-        hosts = [index for index in crystals if len(self._supercell(prototypes[index])) >= MIN_VACANCY_HOST]
-        runs = [(index, kelvin) for index in everything for kelvin in self.config.md_temperatures_K]
-        for index, count, stream in self._streams(self.config.n_strained, crystals, strained_rng):
-            yield f'strained_{index}', self._strained(prototypes[index], count, stream)
-        for index, count, stream in self._streams(self.config.n_rattled, everything, rattled_rng):
-            yield f'rattled_{index}', self._rattled(prototypes[index], count, stream)
-        for index, count, stream in self._streams(self.config.n_vacancy, hosts, vacancy_rng):
-            yield f'vacancy_{index}', self._vacancies(prototypes[index], count, stream)
-        for run, count, stream in self._streams(self.config.n_md_frames, range(len(runs)), md_rng):
-            index, kelvin = runs[run]
-            yield f'md_{run}_{kelvin:g}K', self._md(prototypes[index], count, stream, kelvin)
-
-    def _streams(self, total: int, members: Sequence[int], rng: Generator) -> list[tuple[int, int, Generator]]:
-        if not members:
-            return []
-        counts = share(round(total * self.density), len(members))
-        rows = zip(members, counts, rng.spawn(len(members)), strict=True)
-        return [(index, count, stream) for index, count, stream in rows if count]
-
-    def _supercell(self, atoms: Atoms) -> Atoms:
-        return most_compact_supercell(atoms, max_atoms=self.config.max_atoms)
-
-    def _screened(self, structures: Sequence[Atoms], config_type: str, size: int = GROUP_SIZE) -> Sample:
-        kept, dropped = self.screen.keep(structures)
-        return Sample(frames=chunked_frames(kept, config_type, size=size), dropped=dict(dropped))
-
-    def _strained(self, atoms: Atoms, count: int, rng: Generator) -> Callable[[], Sample]:
-        strain = self.config.strain_max
-        return lambda: self._screened(make_strained(atoms, count=count, strain_max=strain, rng=rng), 'strained')
-
-    def _rattled(self, atoms: Atoms, count: int, rng: Generator) -> Callable[[], Sample]:
-        strain = RATTLED_STRAIN_FRACTION * self.config.strain_max
-        amplitudes, cell = self.config.rattle_amplitudes, self._supercell(atoms)
-        return lambda: self._screened(
-            make_rattled(cell, count=count, amplitudes=amplitudes, strain_max=strain, rng=rng), 'rattled'
-        )
-
-    def _vacancies(self, atoms: Atoms, count: int, rng: Generator) -> Callable[[], Sample]:
-        cell, amplitudes, calculator = self._supercell(atoms), self.config.rattle_amplitudes, self.screen.calculator
-
-        def build() -> Sample:
-            frames = make_vacancies(cell, count=count, amplitudes=amplitudes, calculator=calculator, rng=rng)
-            return self._screened(frames, 'vacancy', COPIES_PER_SITE)
-
-        return build
-
-    def _md(self, atoms: Atoms, count: int, rng: Generator, kelvin: float) -> Callable[[], Sample]:
-        steps = self.config.md_steps_between_frames
-        schedule = Schedule(temperature_K=kelvin, n_frames=count, steps_between_frames=steps)
-
-        def build() -> Sample:
-            kept, dropped = run_langevin(self._supercell(atoms), schedule, screen=self.screen, rng=rng)
-            return Sample(frames=chunked_frames(kept, 'md'), dropped=dropped)
-
-        return build
+def _build(recipe: Recipe, job: Job, count: int, rng: Generator) -> Sample:
+    kept, dropped = job.make(count, rng)
+    return Sample(frames=chunked_frames(kept, recipe.kind, size=recipe.group_size), dropped=dict(dropped))

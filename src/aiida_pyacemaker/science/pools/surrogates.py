@@ -13,9 +13,9 @@ from numpy.random import Generator
 from ..config import FinetuneConfig
 from ..frames import Frames
 from ..md.halting import is_physical
+from .generators.molecular_dynamics import Schedule, run_langevin
+from .generators.rattled import make_rattled
 from .make_pool import Piece, chunked_frames, join_samples, run_piece, share
-from .molecular_dynamics import Schedule, run_langevin
-from .rattled import make_rattled
 from .screening import Sample, Screen
 
 MAX_RUNS = 2

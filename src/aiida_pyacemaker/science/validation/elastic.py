@@ -9,8 +9,8 @@ from ase.calculators.calculator import Calculator
 from ase.stress import voigt_6_to_full_3x3_strain
 from numpy.typing import NDArray
 
+from ..pools.generators.strained import apply_strain
 from ..pools.lattice import relax_structure
-from ..pools.strained import apply_strain
 
 STRAIN = 0.005
 SYMMETRY_TOLERANCE_A = 1e-2

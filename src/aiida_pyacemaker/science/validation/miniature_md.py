@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..pools.molecular_dynamics import langevin
+from ..pools.generators.molecular_dynamics import langevin
 from ..pools.screening import has_overlap
 
 TIMESTEP_FS = 1.0

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 
-from ..frames import Frames
+from ...frames import Frames
 
 
 def dimer_scan(elements: Sequence[str], *, count: int, shortest: float = 0.5, longest: float = 2.0) -> Frames:

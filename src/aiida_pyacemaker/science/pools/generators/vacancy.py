@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.random import Generator
 
-from .lattice import relax_structure
+from ..lattice import relax_structure
 
 COPIES_PER_SITE = 4
 RELAXATION_STEPS = 10

@@ -9,7 +9,7 @@ from ase import Atoms, units
 from ase.md.langevin import Langevin
 from numpy.random import Generator
 
-from .screening import MD_STOPPED, Screen
+from ..screening import MD_STOPPED, Screen
 
 FRICTION_PER_FS = 0.02
 

@@ -1,0 +1,1 @@
+"""One file a generator: what it makes, seeded, unscreened unless it says otherwise."""

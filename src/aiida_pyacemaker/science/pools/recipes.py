@@ -1,0 +1,116 @@
+"""Which generator works on which prototypes: one line a recipe, in an order that never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+from ase import Atoms
+from numpy.random import Generator
+
+from ..config import PoolConfig
+from .generators.molecular_dynamics import Schedule, run_langevin
+from .generators.rattled import make_rattled
+from .generators.strained import make_strained
+from .generators.vacancy import COPIES_PER_SITE, make_vacancies
+from .lattice import most_compact_supercell
+from .screening import Screen
+
+GROUP_SIZE = 5  # frames drawn one after another share a group, so that a held-out frame has no neighbour in training
+RATTLED_STRAIN_FRACTION = 0.25
+MIN_VACANCY_HOST = 8  # atoms; in a smaller cell a vacancy is another crystal
+
+Made = tuple[list[Atoms], Mapping[str, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One generator on one parent: ``make(count, rng)`` returns sane frames, and what was lost by reason."""
+
+    name: str
+    make: Callable[[int, Generator], Made]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every recipe works with: the settings, the screen and the prototypes."""
+
+    config: PoolConfig
+    screen: Screen
+    prototypes: Sequence[Atoms]
+
+    @cached_property
+    def crystals(self) -> list[tuple[int, Atoms]]:
+        """Return index and structure of the prototypes periodic in all directions."""
+        return [(index, atoms) for index, atoms in enumerate(self.prototypes) if atoms.pbc.all()]
+
+    @cached_property
+    def supercells(self) -> list[tuple[int, Atoms]]:
+        """Return index and supercell of every prototype (a molecule is its own)."""
+        return [
+            (index, most_compact_supercell(atoms, max_atoms=self.config.max_atoms))
+            for index, atoms in enumerate(self.prototypes)
+        ]
+
+    @cached_property
+    def hosts(self) -> list[tuple[int, Atoms]]:
+        """Return index and supercell of the crystals large enough for a point defect."""
+        return [(i, cell) for i, cell in self.supercells if cell.pbc.all() and len(cell) >= MIN_VACANCY_HOST]
+
+    def job(self, name: str, make: Callable[..., Iterable[Atoms]], *args: Any, **options: Any) -> Job:
+        """Return the job that screens what ``make(*args, count=, rng=, **options)`` returns."""
+        return Job(name=name, make=lambda count, rng: self.screen.keep(make(*args, count=count, rng=rng, **options)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A kind of frame: the setting that counts it, its jobs, and how many consecutive frames are one group."""
+
+    kind: str
+    count: str
+    jobs: Callable[[Bench], list[Job]]
+    group_size: int = GROUP_SIZE
+
+
+def strained_jobs(bench: Bench) -> list[Job]:
+    """Return a job a crystal."""
+    strain = bench.config.strain_max
+    return [bench.job(f'strained_{i}', make_strained, atoms, strain_max=strain) for i, atoms in bench.crystals]
+
+
+def rattled_jobs(bench: Bench) -> list[Job]:
+    """Return a job a supercell."""
+    options = {
+        'strain_max': RATTLED_STRAIN_FRACTION * bench.config.strain_max,
+        'amplitudes': bench.config.rattle_amplitudes,
+    }
+    return [bench.job(f'rattled_{i}', make_rattled, cell, **options) for i, cell in bench.supercells]
+
+
+def vacancy_jobs(bench: Bench) -> list[Job]:
+    """Return a job a host."""
+    options = {'amplitudes': bench.config.rattle_amplitudes, 'calculator': bench.screen.calculator}
+    return [bench.job(f'vacancy_{i}', make_vacancies, cell, **options) for i, cell in bench.hosts]
+
+
+def md_jobs(bench: Bench) -> list[Job]:
+    """Return a job a supercell and temperature."""
+    runs = [(cell, kelvin) for _, cell in bench.supercells for kelvin in bench.config.md_temperatures_K]
+
+    def run(cell: Atoms, kelvin: float, count: int, rng: Generator) -> Made:
+        steps = bench.config.md_steps_between_frames
+        schedule = Schedule(temperature_K=kelvin, n_frames=count, steps_between_frames=steps)
+        return run_langevin(cell, schedule, screen=bench.screen, rng=rng)
+
+    return [Job(name=f'md_{i}_{kelvin:g}K', make=partial(run, cell, kelvin)) for i, (cell, kelvin) in enumerate(runs)]
+
+
+# Each recipe has its own stream by its place: append, never insert, or the pools of a seed change.
+RECIPES = (
+    Recipe(kind='strained', count='n_strained', jobs=strained_jobs),
+    Recipe(kind='rattled', count='n_rattled', jobs=rattled_jobs),
+    Recipe(kind='vacancy', count='n_vacancy', jobs=vacancy_jobs, group_size=COPIES_PER_SITE),
+    Recipe(kind='md', count='n_md_frames', jobs=md_jobs),
+)
