@@ -144,7 +144,10 @@ def test_a_child_that_waits_for_its_turn_is_left_alone(orphaned, broker_tasks, s
     assert adopt_called(orphaned, 'child').pk == orphaned.child.pk and orphaned.runner.continued == []
 
 
-def test_a_child_without_a_checkpoint_is_set_aside(orphaned, broker_tasks):
+@pytest.mark.parametrize('state', [ProcessState.CREATED, None])
+def test_a_child_without_a_checkpoint_is_set_aside(orphaned, broker_tasks, state):
+    if state is None:  # it died before the child had a state
+        orphaned.child.base.attributes.delete('process_state')
     assert adopt_called(orphaned, 'child') is None
     assert orphaned.child.is_killed and find_called(orphaned.node, 'child') is None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import Process, ProcessState
+from aiida.engine import Process, ProcessState, ToContext, append_
 from aiida.manage.configuration import get_config, get_profile
 
 STILLBORN = 'set aside: the step that made it was killed before it could be run'
@@ -39,6 +39,22 @@ class SubmitOnce:
         return submitted
 
 
+class RestartOnce(SubmitOnce):
+    """Mixin of our restarting WorkChains, before ``BaseRestartWorkChain``: an iteration is submitted once."""
+
+    def run_process(self) -> Any:
+        """Run the process with the inputs as they are now; adopt a run that a killed worker had submitted."""
+        chain: Any = self
+        called = adopt_called(chain, f'iteration_{chain.ctx.iteration + 1:02d}')
+        if called is None:
+            return super().run_process()  # type: ignore[misc]
+        chain.ctx.iteration += 1
+        considered = chain.node.base.extras.get(chain._considered_handlers_extra, [])
+        if len(considered) < chain.ctx.iteration:  # it was killed before it had made room for its handlers
+            chain.node.base.extras.set(chain._considered_handlers_extra, [*considered, []])
+        return ToContext(children=append_(called))
+
+
 def call_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data, **named: orm.Data) -> Any:
     """Return what ``work_chain`` got from ``function`` under ``link_label``, calling it when it has not yet."""
     called = find_called(work_chain.node, link_label)
@@ -65,7 +81,7 @@ def adopt_called(work_chain: Any, link_label: str) -> orm.ProcessNode | None:
     called = find_called(work_chain.node, link_label)
     if called is None:
         return None
-    if called.process_state is ProcessState.CREATED and work_chain.runner.is_daemon_runner:
+    if called.process_state in (None, ProcessState.CREATED) and work_chain.runner.is_daemon_runner:
         if called.checkpoint is None:
             called.set_process_status(STILLBORN)
             called.set_process_state(ProcessState.KILLED)
