@@ -24,7 +24,7 @@ from aiida_pyacemaker.workflows.lammps_base import LammpsBaseWorkChain
 FIXTURES = Path(__file__).parents[1] / 'fixtures'
 SUMMARY = {
     'outcome': None, 'first_step': 0, 'last_step': 70, 'goal_step': 100, 'n_checks': 8, 'n_checks_over_call': 3,
-    'restart_previous_step': 40, 'end_is_physical': True, 'seconds': 1.5, 'learning_row': 2,
+    'restart_previous_step': 40, 'end_is_physical': True, 'seconds': 1.5, 'learning_row': 2, 'timestep_ps': 0.002,
 }  # fmt: skip
 
 
@@ -113,6 +113,7 @@ def test_a_wall_limit_is_gone_on_from(process, run):
     summary = process.outputs['summary'].get_dict()
     assert (summary['first_step'], summary['last_step'], summary['n_segments']) == (0, 90, 2)
     assert (summary['n_checks'], summary['seconds']) == (16, 3.0)
+    assert summary['time_ps'] == pytest.approx(90 * 0.002)
 
 
 def test_runs_that_are_spent_leave_their_outputs(inputs, run, process):
@@ -138,6 +139,7 @@ def test_a_hard_wall_limit_is_gone_on_from_the_newest_restart_file(process, run)
     node, result = run('ERROR_SCHEDULER_OUT_OF_WALLTIME', restarts=('restart_previous',))
     assert status(result) == 0
     assert process.ctx.inputs.restart.uuid == node.outputs.restart_previous.uuid
+    assert list(process.ctx.summaries) == ['segment_01']
     _, result = run(
         'ERROR_SCHEDULER_OUT_OF_WALLTIME', restarts=('restart_previous',), first_step=40, restart_previous_step=40
     )
@@ -155,29 +157,41 @@ def test_an_excursion_goes_back_with_half_the_timestep_once(process, run, code, 
     assert process.ctx.inputs.md['timestep_ps'] == 0.001
     log = [record.message for record in orm.Log.collection.get_logs_for(process.node)]
     assert any('goes back to step 40; timestep_ps 0.002 -> 0.001' in message for message in log)
-    again, result = run(code, outcome=outcome, end_is_physical=False, restart_previous_step=60)
+    later = {'first_step': 40, 'restart_previous_step': 60, 'timestep_ps': 0.001}
+    again, result = run(code, outcome=outcome, end_is_physical=False, **later)
     assert status(result) == 0 and process.ctx.is_finished
     process.results()
     assert process.outputs['outcome'].value == outcome
     assert process.outputs['restart'].uuid == again.outputs.restart_previous.uuid
     summary = process.outputs['summary'].get_dict()
     assert (summary['resume_step'], summary['rolled_back'], summary['timestep_halved_at']) == (60, True, 40)
+    assert summary['time_ps'] == pytest.approx(40 * 0.002 + 20 * 0.001)
 
 
 def test_an_excursion_without_a_restart_file_begins_where_the_segment_began(process, run):
     structure = process.ctx.inputs.structure
+    process.ctx.inputs.soft_start = orm.Bool(True)
     run('ERROR_LOST_ATOMS', outcome='lost_atoms', restarts=(), restart_previous_step=None, end_is_physical=False)
     assert process.ctx.inputs.structure.uuid == structure.uuid
     assert 'restart' not in process.ctx.inputs
+    assert process.ctx.inputs.soft_start.value, 'its potential is as new to it as before'
 
 
-@pytest.mark.parametrize('code', ['ERROR_REFUSED_BY_LAMMPS', 'ERROR_CANARY_DIFFERS', 'ERROR_GRADES_ARE_ZERO'])
+@pytest.mark.parametrize(
+    'code',
+    [
+        'ERROR_REFUSED_BY_LAMMPS',
+        'ERROR_CANARY_DIFFERS',
+        'ERROR_GRADES_ARE_ZERO',
+        'ERROR_SCHEDULER_OUT_OF_MEMORY',
+    ],
+)
 def test_what_would_fail_again_is_not_tried_again(run, code):
     assert run(code, restarts=())[1].status == 413
 
 
 def test_an_end_that_nobody_knows_is_not_handled(run):
-    assert run('ERROR_SCHEDULER_OUT_OF_MEMORY', restarts=())[1].status == 402
+    assert run('ERROR_SCHEDULER_INVALID_ACCOUNT', restarts=())[1].status == 402
 
 
 def test_handlers_and_parser_speak_of_the_same_exit_codes():
@@ -205,4 +219,6 @@ def test_danger_through_the_real_program(inputs):
 def test_a_step_that_ran_twice_adopts_its_child(process, run):
     """A worker that was killed after it had submitted runs the step again."""
     node, _ = run(outcome='walltime')
-    assert process.submit(LammpsCalculation, metadata={'call_link_label': 'iteration_01'}).pk == node.pk
+    process.ctx.iteration = 0
+    process.run_process()
+    assert process.ctx.iteration == 1 and [child.pk for child in process.node.called] == [node.pk]

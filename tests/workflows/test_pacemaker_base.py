@@ -1,6 +1,8 @@
 """Fits by pacemaker that are cut off, run out of memory or go astray are recovered, and say what was changed."""
 
+import inspect
 import io
+import re
 import tempfile
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 
-from aiida_pyacemaker.calculations.pacemaker import PacemakerCalculation, read_job
+from aiida_pyacemaker.calculations.pacemaker import EXIT_CODES, PacemakerCalculation, read_job
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.parsers import pacemaker as pacemaker_parser
 from aiida_pyacemaker.science.ace import evaluate
 from aiida_pyacemaker.science.frames import Frames
 from aiida_pyacemaker.science.pacemaker.learning_set import make_learning_set
 from aiida_pyacemaker.science.student import load_student
+from aiida_pyacemaker.workflows import pacemaker_base
 from aiida_pyacemaker.workflows.pacemaker_base import PacemakerBaseWorkChain, draw_replay_rows
 
 FIXTURES = Path(__file__).parents[1] / 'fixtures' / 'pacemaker'
@@ -95,6 +99,14 @@ def test_a_fit_that_was_cut_off_goes_on(process, code):
     assert 'iteration 5' in reports(process) and 'maxiter 8 -> 3' in reports(process)
     process.go_on(calculation(process, code))
     assert process.ctx.settings['pacemaker']['maxiter'] == 3 and 'begins again' in reports(process)
+    given_up = process.go_on(calculation(process, code))
+    assert given_up.exit_code.status == 411 and 'Two runs' in given_up.exit_code.message
+
+
+def test_each_rung_of_a_ladder_has_all_iterations(process):
+    process.ctx.settings['pacemaker'] = {**SETTINGS['pacemaker'], 'ladder_step': [4]}
+    process.go_on(calculation(process, CODES.ERROR_KILLED, n_iterations=20, interim=True))
+    assert process.ctx.settings['pacemaker']['maxiter'] == 8 and 'start' in process.ctx.inputs
 
 
 def test_memory_that_does_not_do_means_smaller_batches(process):
@@ -110,19 +122,32 @@ def test_memory_that_does_not_do_means_smaller_batches(process):
 @pytest.mark.parametrize('code', [CODES.ERROR_NOT_FINITE, CODES.ERROR_DIVERGED])
 def test_a_fit_that_went_astray_is_regularised_once(process, code):
     process.ctx.inputs['start'] = 'what led astray'
+    process.ctx.settings['pacemaker'] = {**SETTINGS['pacemaker'], 'maxiter': 3}
     report = process.regularise(calculation(process, code, n_iterations=4))
     assert report.exit_code.status == 0 and 'start' not in process.ctx.inputs
     assert process.ctx.settings['pacemaker']['L2_coeffs'] == pytest.approx(1e-6)
-    assert 'L2_coeffs 1e-08 -> 1e-06' in reports(process)
+    assert process.ctx.settings['pacemaker']['maxiter'] == 8, 'a fit from its beginning has all its iterations'
+    assert 'L2_coeffs 1e-08 -> 1e-06' in reports(process) and 'maxiter 3 -> 8' in reports(process)
     assert process.regularise(calculation(process, code)).exit_code.status == 411
 
 
-def test_every_handler_listens_to_codes_that_exist():
-    statuses = {code.status for code in CODES.values()}
-    handlers = PacemakerBaseWorkChain.get_process_handlers()
-    assert {handler.__name__ for handler in handlers} == {'go_on', 'halve_batches', 'regularise', 'accept'}
-    recovered = {400, 401, 302, 413, 410, 411, 501}
-    assert recovered <= statuses
+def test_handlers_and_parser_speak_of_the_same_exit_codes():
+    """Every code that the parser gives has a handler, every handler one that the parser gives."""
+    source = inspect.getsource(pacemaker_parser)
+    parser = set(re.findall(r'exit_codes\.(\w+)', source)) | set(pacemaker_parser.CAUSES.values())
+    handlers = set(re.findall(r'CODES\.(\w+)', inspect.getsource(pacemaker_base)))
+    assert handlers == parser == {name for _, (name, _) in EXIT_CODES.items()}
+
+
+@pytest.mark.parametrize('code', [CODES.ERROR_NO_FIT, CODES.ERROR_NO_TENSORFLOW, CODES.ERROR_TRUNCATED_POTENTIAL])
+def test_what_would_fail_again_is_not_tried_again(process, code):
+    given_up = process.give_up(calculation(process, code)).exit_code
+    assert given_up.status == 411 and code.message in given_up.message
+
+
+def test_too_few_environments_are_said_to_whoever_can_make_more(process):
+    asked = process.ask_for_more(calculation(process, CODES.ERROR_TOO_FEW_ENVIRONMENTS)).exit_code
+    assert asked == PacemakerBaseWorkChain.exit_codes.ERROR_TOO_FEW_ENVIRONMENTS.format(message=asked.message)
 
 
 def test_the_replay_buffer_is_fixed_seeded_and_shared_by_all_sources(dataset, frames):

@@ -29,7 +29,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     def define(cls, spec: Any) -> None:
         """Declare ports, outline and exit codes."""
         super().define(spec)
-        add_shared_ports(spec, 'distillation', 'fit')
+        add_shared_ports(spec, 'distillation', 'fit', 'thresholds')
         add_trainer_ports(spec)
         spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
         spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
@@ -37,7 +37,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         spec.input('baseline', valid_type=orm.Str, default=lambda: orm.Str('LJ'), validator=validate_baseline,
                    help='Pair potential under the student: `LJ` (repulsive wall fitted to the teacher) or `ZBL`.')
         spec.input('density', valid_type=orm.Float, default=lambda: orm.Float(1.0), validator=validate_density,
-                   help='Multiplies the counts of the pool.')
+                   help='Multiplies the counts of the pool; above 1 also how many frames are selected.')
         spec.inputs.validator = validate_inputs
         spec.outline(
             cls.sample,
@@ -63,6 +63,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_FIT', message='Fitting the student failed: {message}.')
         spec.exit_code(410, 'ERROR_NOTHING_CONFIDENT',
                        message='No label passed the confidence filter: raise `uncertainty_threshold`.')
+        spec.exit_code(411, 'ERROR_TOO_FEW_ENVIRONMENTS', message='The labels do not span the basis: {message}.')
 
     @classmethod
     def get_builder_from_protocol(cls, task_code: orm.AbstractCode, **inputs: Any) -> Any:
@@ -106,10 +107,11 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     def select(self) -> Any:
         """Select what to label, and what to keep out of training."""
         settings = self.read_settings('distillation')
+        count = round(settings.n_selected * max(self._density(), 1.0))  # a denser pool is there to be learnt from
         inputs = {
             'dataset': self.ctx.pool,
             'teacher': self.inputs.teacher,
-            'settings': orm.Dict({'count': settings.n_selected, 'held_out_fraction': settings.held_out_fraction}),
+            'settings': orm.Dict({'count': count, 'held_out_fraction': settings.held_out_fraction}),
         }
         return ToContext(select=self.submit_task('select', SelectCalculation, **inputs))
 
@@ -167,6 +169,8 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     def inspect_fit(self) -> Any:
         """Check that there is a student."""
         failed = self.fit_failed('fit')
+        if failed and self.lacks_environments('fit'):
+            return self.exit_codes.ERROR_TOO_FEW_ENVIRONMENTS.format(message='; '.join(failed))
         if failed:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FIT.format(message='; '.join(failed))
         return None
@@ -178,9 +182,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     def _density(self) -> float:
         """Return the factor on the pool's counts, lowered where the pool would exceed the settings' maximum."""
         settings = self.read_settings('distillation')
-        pool = settings.pool
-        count = pool.n_strained + pool.n_rattled + pool.n_vacancy + pool.n_md_frames
-        allowed = settings.sampling_structures_per_system / max(count * len(self.inputs.prototypes), 1)
+        allowed = settings.sampling_structures_per_system / max(settings.pool.n_frames * len(self.inputs.prototypes), 1)
         return float(min(self.inputs.density.value, allowed))
 
     def _submit_label(self, link_label: str, settings: dict[str, Any], nodes: dict[str, Any]) -> orm.ProcessNode:

@@ -41,20 +41,18 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
         spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pools and the gates start from.')
         spec.input('md_structure', valid_type=AtomicDatasetData, help='One frame: where the MD starts.')
-        spec.input(
-            'held_out_structure',
-            valid_type=AtomicDatasetData,
-            required=False,
-            help='One frame for the walker whose cutouts are kept out; default: `md_structure`.',
-        )
+        spec.input('held_out_structure', valid_type=AtomicDatasetData, required=False,
+                   help='One frame for the walker whose cutouts are kept out; default: `md_structure`.')  # fmt: skip
         spec.inputs.validator = validate_inputs
         spec.outline(
             cls.setup,
             while_(cls.should_distil)(
                 cls.run_distillation,
                 cls.inspect_distillation,
-                cls.run_validation,
-                cls.inspect_validation,
+                if_(cls.should_validate)(
+                    cls.run_validation,
+                    cls.inspect_validation,
+                ),
             ),
             if_(cls.should_keep_out)(
                 cls.run_held_out_walker,
@@ -77,18 +75,11 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         spec.output('potential', valid_type=AcePotentialData, help='The student after the last update.')
         spec.output('teacher', valid_type=TeacherModelData, help='The teacher after the last update.')
         add_block_outputs(spec)
-        spec.output(
-            'held_out_dataset',
-            valid_type=AtomicDatasetData,
-            required=False,
-            help='Kept-out cutouts with DFT forces, never trained on.',
-        )
+        spec.output('held_out_dataset', valid_type=AtomicDatasetData, required=False,
+                    help='Kept-out cutouts with DFT forces, never trained on.')  # fmt: skip
         spec.output('summary', valid_type=orm.Dict, required=False, help='Rounds, halts, DFT calls and steps.')
-        spec.exit_code(
-            401,
-            'ERROR_SUB_PROCESS_FAILED_DISTILLATION',
-            message='Phase 1 failed; the best potential of an earlier attempt is attached, if there was one.',
-        )
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_DISTILLATION',
+                       message='Phase 1 failed; the best potential of an earlier attempt is attached.')  # fmt: skip
         spec.exit_code(
             402, 'ERROR_SUB_PROCESS_FAILED_VALIDATION', message='Phase 2 failed before its gates were judged.'
         )
@@ -141,12 +132,20 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
         return self._submit(DistillationWorkChain, f'distillation_{self.ctx.attempt}', self.distillation_inputs())
 
     def inspect_distillation(self) -> Any:
-        """Take over the potential."""
+        """Take over the potential; labels that do not span the basis are a reason for a denser pool, too."""
         child = self.ctx.child
+        self.ctx.candidate = child if child.is_finished_ok else None
+        too_few = child.exit_status == DistillationWorkChain.exit_codes.ERROR_TOO_FEW_ENVIRONMENTS.status
+        if too_few and self.should_distil():
+            self.report(f'{child.exit_message} A denser pool is next')
+            return None
         if not child.is_finished_ok:
             return self._give_up(self.exit_codes.ERROR_SUB_PROCESS_FAILED_DISTILLATION)
-        self.ctx.candidate = child
         return None
+
+    def should_validate(self) -> bool:
+        """Return whether the last attempt gave a potential."""
+        return self.ctx.candidate is not None
 
     def run_validation(self) -> Any:
         """Run phase 2 on the newest potential."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from aiida import orm
@@ -11,14 +12,13 @@ from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, c
 
 from ..calculations.lammps import LammpsCalculation
 from ..science.config import MdConfig
-from .labels import call_once
-from .submission import derived_seed, find_called
+from .submission import RestartOnce, call_once, derived_seed
 
 CODES = LammpsCalculation.exit_codes
 HALTS = ('halted', 'danger', 'lost_atoms', 'non_finite')
 
 
-class LammpsBaseWorkChain(BaseRestartWorkChain):
+class LammpsBaseWorkChain(RestartOnce, BaseRestartWorkChain):
     """Run MD from a structure or a restart file to step ``md.n_steps`` or a halt, through kills and wall limits.
 
     A segment is one stretch of MD from a stored file with a seed of its own, derived from `lammps.seed`; an iteration
@@ -69,16 +69,11 @@ class LammpsBaseWorkChain(BaseRestartWorkChain):
         self.ctx.summaries = {}
         self._begin_segment()
 
-    def submit(self, process: Any, inputs: Mapping[str, Any] | None = None, **named: Any) -> Any:
-        """Submit once: a step that was killed after it had submitted adopts its child."""
-        called = find_called(self.node, named['metadata']['call_link_label'])
-        return called or super().submit(process, inputs, **named)
-
     def inspect_process(self) -> Any:
         """Note what a run left, let the handlers decide, free the space of what was read."""
         calculation = self.ctx.children[self.ctx.iteration - 1]
         if 'outcome' in calculation.outputs:
-            self.ctx.summaries[f'segment_{self.ctx.segment:02d}'] = calculation.outputs.summary
+            self._count(calculation)
             step, outcome = calculation.outputs.summary['last_step'], calculation.outputs.outcome.value
             self.report(f'segment {self.ctx.segment} ended at step {step}: {outcome}')
         if calculation.is_finished_ok and self.inputs.clean_workdir.value:
@@ -93,7 +88,12 @@ class LammpsBaseWorkChain(BaseRestartWorkChain):
 
     @process_handler(
         priority=700,
-        exit_codes=[CODES.ERROR_REFUSED_BY_LAMMPS, CODES.ERROR_CANARY_DIFFERS, CODES.ERROR_GRADES_ARE_ZERO],
+        exit_codes=[
+            CODES.ERROR_REFUSED_BY_LAMMPS,
+            CODES.ERROR_CANARY_DIFFERS,
+            CODES.ERROR_GRADES_ARE_ZERO,
+            CODES.ERROR_SCHEDULER_OUT_OF_MEMORY,
+        ],
     )
     def give_up(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
         """Stop: the same program, script and potential end in the same way."""
@@ -106,6 +106,7 @@ class LammpsBaseWorkChain(BaseRestartWorkChain):
         if 'restart_previous' not in calculation.outputs or not _progress(calculation):
             message = f'{_name(calculation)} left no restart file later than its start'
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS.format(message=message))
+        self._count(calculation)
         self._resume_from(calculation.outputs.restart_previous)
         step = calculation.outputs.summary['restart_previous_step']
         self.report(f'Action taken: {_name(calculation)} was killed at its wall limit, MD goes on from step {step}')
@@ -168,6 +169,10 @@ class LammpsBaseWorkChain(BaseRestartWorkChain):
 
     # shared ----------------------------------------------------------------------------------------------------------
 
+    def _count(self, calculation: orm.CalcJobNode) -> None:
+        """Let the totals know of this segment."""
+        self.ctx.summaries[f'segment_{self.ctx.segment:02d}'] = calculation.outputs.summary
+
     def _begin_segment(self) -> None:
         self.ctx.segment += 1
         self.ctx.tries = 1
@@ -175,11 +180,11 @@ class LammpsBaseWorkChain(BaseRestartWorkChain):
         self.ctx.inputs.seed = orm.Int(derived_seed(seed, f'segment_{self.ctx.segment:02d}'))
 
     def _resume_from(self, restart: orm.SinglefileData | None) -> None:
-        """Prepare the next segment; without a restart file it begins where the last one did."""
+        """Prepare the next segment; without a restart file it begins where the last one did, as softly."""
         if restart is not None:
             self.ctx.inputs.pop('structure', None)
             self.ctx.inputs.restart = restart
-        self.ctx.inputs.soft_start = orm.Bool(False)
+            self.ctx.inputs.soft_start = orm.Bool(False)
         self._begin_segment()
 
     def _finish(self, code: ExitCode | None = None) -> ProcessHandlerReport:
@@ -241,12 +246,15 @@ def summarise_segments(excursion: orm.Dict, **summaries: orm.Dict) -> orm.Dict:
     """Return the summary of the last segment with totals over all (`segment_NN` each) and what `excursion` says."""
     names = sorted(summaries, key=lambda name: (len(name), name))  # 100 comes after 99
     rows = [summaries[name].get_dict() for name in names]
+    starts = [row['first_step'] for row in rows]
+    kept = [end - start for start, end in pairwise([*starts, resume_step(rows[-1])])]  # of the trajectory as it stands
     totals = {
         'first_step': rows[0]['first_step'],
         'n_segments': len(rows),
         'n_checks': sum(row['n_checks'] for row in rows),
         'n_checks_over_call': sum(row['n_checks_over_call'] for row in rows),
         'seconds': sum(row['seconds'] for row in rows),
+        'time_ps': sum(steps * row['timestep_ps'] for steps, row in zip(kept, rows, strict=True)),
         'rolled_back': must_roll_back(rows[-1]),
         'resume_step': resume_step(rows[-1]),
         'timestep_halved_at': excursion.get('timestep_halved_at'),

@@ -7,21 +7,13 @@ from typing import Any
 
 import numpy as np
 from aiida import orm
-from aiida.engine import (
-    BaseRestartWorkChain,
-    ProcessHandlerReport,
-    ToContext,
-    append_,
-    calcfunction,
-    process_handler,
-    while_,
-)
+from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, calcfunction, process_handler, while_
 
 from ..calculations.pacemaker import PacemakerCalculation, validate_inputs
 from ..data.dataset import AtomicDatasetData
 from ..science.config import PacemakerConfig
 from .protocol import DEFAULT_OPTIONS
-from .submission import SubmitOnce, adopt_called, call_once, derived_seed
+from .submission import RestartOnce, call_once, derived_seed
 
 MONITOR = 'pyacemaker.pacemaker_loss'
 POLL_SECONDS = 30
@@ -29,7 +21,7 @@ STRONGER = 100.0  # times the regularisation, after a loss that was not finite
 CODES = PacemakerCalculation.exit_codes
 
 
-class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
+class PacemakerBaseWorkChain(RestartOnce, BaseRestartWorkChain):
     """Fit by pacemaker until there is a potential; go on from what a fit had reached when it was cut off."""
 
     _process_class = PacemakerCalculation
@@ -68,6 +60,7 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
         spec.output_namespace('rows', valid_type=orm.ArrayData, dynamic=True, required=False,
                               help='Array `indices`: the rows of a block that count, where not all do.')  # fmt: skip
         spec.exit_code(411, 'ERROR_NO_REMEDY', message='The fit failed and nothing is left to try: {message}')
+        spec.exit_code(414, 'ERROR_TOO_FEW_ENVIRONMENTS', message='{message}')
         spec.exit_code(501, 'USABLE_BUT_NOT_CONVERGED', message='The potential is usable but not converged: {message}')
 
     def setup(self) -> None:
@@ -116,14 +109,7 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
         self.ctx.inputs['reference'] = reference
 
     def run_process(self) -> Any:
-        """Run pacemaker with the settings as they are now; adopt a run that a killed worker had submitted."""
-        called = adopt_called(self, f'iteration_{self.ctx.iteration + 1:02d}')
-        if called is not None:
-            self.ctx.iteration += 1
-            considered = self.node.base.extras.get(self._considered_handlers_extra, [])
-            if len(considered) < self.ctx.iteration:  # it was killed before it had made room for its handlers
-                self.node.base.extras.set(self._considered_handlers_extra, [*considered, []])
-            return ToContext(children=append_(called))
+        """Run pacemaker with the settings as they are now, watched."""
         self.ctx.inputs['settings'] = orm.Dict(self.ctx.settings)
         kwargs = {'factor': self._pacemaker().diverged_factor}
         watch = {'entry_point': MONITOR, 'kwargs': kwargs, 'minimum_poll_interval': POLL_SECONDS}
@@ -140,11 +126,13 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
                           if name in self.inputs.datasets})  # fmt: skip
         return None
 
-    @process_handler(
-        priority=600, exit_codes=[CODES.ERROR_OUT_OF_WALLTIME, CODES.ERROR_KILLED, CODES.ERROR_NO_LOG]
-    )
+    @process_handler(priority=600, exit_codes=[CODES.ERROR_OUT_OF_WALLTIME, CODES.ERROR_KILLED, CODES.ERROR_NO_LOG])
     def go_on(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Go on from the potential that the fit had when it was cut off; without one, begin again."""
+        """Go on from the potential that the fit had when it was cut off; without one, begin again, once."""
+        gained = bool(_iterations(calculation)) and 'interim' in calculation.outputs
+        if not gained and self.ctx.get('fruitless'):
+            return self._give_up(f'{calculation.exit_message} Two runs ended without an iteration to go on from')
+        self.ctx.fruitless = not gained
         self._report_action(calculation, self._take_interim(calculation))
         return ProcessHandlerReport(True)
 
@@ -153,8 +141,7 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
         """Halve the batches, and go on from what there is."""
         old = self._pacemaker().batch_size
         if old == 1:
-            message = f'{calculation.exit_message} Batches hold one structure already'
-            return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_REMEDY.format(message=message))
+            return self._give_up(f'{calculation.exit_message} Batches hold one structure already')
         self._change(batch_size=old // 2)
         self._report_action(calculation, f'batch_size {old} -> {old // 2}; {self._take_interim(calculation)}')
         return ProcessHandlerReport(True)
@@ -163,16 +150,38 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
     def regularise(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
         """Regularise more strongly, once, from where the fit first began."""
         if self.ctx.get('regularised'):
-            message = f'{calculation.exit_message} A stronger regularisation did not help'
-            return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_REMEDY.format(message=message))
+            return self._give_up(f'{calculation.exit_message} A stronger regularisation did not help')
         self.ctx.regularised = True
         old = self._pacemaker()
+        first = PacemakerConfig.model_validate(self.inputs.settings.get_dict().get('pacemaker') or {})
         new = {name: STRONGER * max(getattr(old, name), 1e-8) for name in ('L1_coeffs', 'L2_coeffs')}
+        if first.maxiter != old.maxiter:  # what was left of a fit that was gone on from
+            new['maxiter'] = first.maxiter
         self._change(**new)
         self.ctx.inputs.pop('start', None)
         changes = ', '.join(f'{name} {getattr(old, name):g} -> {value:g}' for name, value in new.items())
         self._report_action(calculation, f'{changes}; from where the fit began')
         return ProcessHandlerReport(True)
+
+    @process_handler(
+        priority=600,
+        exit_codes=[
+            CODES.ERROR_TRUNCATED_POTENTIAL,
+            CODES.ERROR_REFUSED_BY_PACEMAKER,
+            CODES.ERROR_DATASET_UNREADABLE,
+            CODES.ERROR_NO_TENSORFLOW,
+            CODES.ERROR_NO_FIT,
+        ],
+    )
+    def give_up(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop: the same program and input end in the same way."""
+        return self._give_up(calculation.exit_message)
+
+    @process_handler(priority=600, exit_codes=[CODES.ERROR_TOO_FEW_ENVIRONMENTS])
+    def ask_for_more(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Stop: no other fit to these data has an active set; whoever makes data may make more."""
+        message = calculation.exit_message
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_TOO_FEW_ENVIRONMENTS.format(message=message))
 
     @process_handler(priority=600, exit_codes=[CODES.USABLE_BUT_NOT_CONVERGED])
     def accept(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
@@ -183,6 +192,9 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
         return ProcessHandlerReport(True, self.exit_codes.USABLE_BUT_NOT_CONVERGED.format(
             message=calculation.exit_message))  # fmt: skip
 
+    def _give_up(self, message: str) -> ProcessHandlerReport:
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_REMEDY.format(message=message))
+
     def _report_action(self, calculation: orm.CalcJobNode, action: str) -> None:
         said = f'{calculation.process_label}<{calculation.pk}> failed [{calculation.exit_status}]'
         self.report(f'{said}: {calculation.exit_message} Action taken: {action}')
@@ -191,12 +203,14 @@ class PacemakerBaseWorkChain(SubmitOnce, BaseRestartWorkChain):
         """Let the next run go on from what this one reached; return what changes."""
         done = _iterations(calculation)
         if 'interim' not in calculation.outputs or not done:
-            return 'nothing to go on from: the fit begins again'
-        old = self._pacemaker().maxiter
-        new = max(old - done, 1)
-        self._change(maxiter=new)
+            return 'nothing to go on from: the run begins again'
         self.ctx.inputs['start'] = calculation.outputs.interim
-        return f'going on from iteration {done} (start: its potential), maxiter {old} -> {new}'
+        old = self._pacemaker()
+        if old.ladder_step and 'potential' not in self.inputs:  # each rung has all of them
+            return f'going up the ladder from iteration {done} (start: its potential), maxiter stays {old.maxiter}'
+        new = max(old.maxiter - done, 1)
+        self._change(maxiter=new)
+        return f'going on from iteration {done} (start: its potential), maxiter {old.maxiter} -> {new}'
 
     def _pacemaker(self) -> PacemakerConfig:
         return PacemakerConfig.model_validate(self.ctx.settings.get('pacemaker') or {})
@@ -283,5 +297,3 @@ def validate_settings(node: orm.Dict, port: Any) -> str | None:
 def validate_size(node: orm.Int, _: Any) -> str | None:
     """Refuse a buffer of a negative size."""
     return None if node.value >= 0 else f'replay_buffer_size: {node.value}, allowed: 0 or more'
-
-

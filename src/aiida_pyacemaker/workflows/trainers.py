@@ -73,8 +73,15 @@ class TrainerSteps(TaskSteps):
             return []
         return self.failed(label)
 
+    def lacks_environments(self, label: str) -> bool:
+        """Return whether the data of the fit in ``ctx`` under ``label`` do not span its functions: more are needed."""
+        child = self.ctx[label]  # type: ignore[attr-defined]
+        too_few: int = child.process_class.exit_codes.ERROR_TOO_FEW_ENVIRONMENTS.status
+        return bool(child.exit_status == too_few)
+
     def _embedded_fit(self, given: Mapping[str, Any], lesson: Lesson) -> tuple[type[Process], dict[str, Any]]:
-        settings = {**lesson.settings, 'fit': self.read_settings('fit').model_dump()}
+        call = self.read_settings('thresholds').threshold_call_dft
+        settings = {**lesson.settings, 'fit': self.read_settings('fit').model_dump(), 'threshold_call_dft': call}
         inputs = _shared_inputs(lesson, settings)
         inputs['rows'] = {name: node for name, node in lesson.rows.items() if name in lesson.datasets}
         return AceFitCalculation, {**inputs, **_code_and_options(given)}
