@@ -33,7 +33,10 @@ class LoopStrategyConfig(Settings):
     @classmethod
     def _oracle_exists(cls, value: bool) -> bool:
         if value:
-            raise ValueError('use_tiered_oracle is not built yet; allowed: false')
+            raise ValueError(
+                'use_tiered_oracle: the oracle within the loop is not built yet, there the teacher would learn its own '
+                'labels; allowed: false (pyacemaker.oracle runs by itself)'
+            )
         return value
 
     @field_validator('incremental_update')
