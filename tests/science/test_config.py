@@ -88,3 +88,23 @@ def test_accelerator_flags_that_pace_accepts_are_allowed():
     gpu = ['-k', 'on', 'g', '1', '-sf', 'kk', '-pk', 'kokkos', 'newton', 'on', 'neigh', 'half']
     for flags in (gpu, ['-pk', 'omp', '4'], []):
         assert config.check_settings(config.LammpsConfig, {'cmdline': flags}, 'settings') is None
+
+
+class TestBasisKeys:
+    """What pacemaker's keys mean."""
+
+    def test_one_element_is_the_pair_with_itself(self):
+        basis = config.BasisConfig(bonds={'ALL': {'rcut': 5.0}, 'Ni': {'rcut': 4.0}, 'AlNi': {'rcut': 4.5}})
+        pairs = (('Ni', 'Ni'), ('Al', 'Al'), ('Ni', 'Al'))
+        assert [basis.bond(*pair).rcut for pair in pairs] == [4.0, 5.0, 4.5]
+
+    def test_unary_embeddings_are_those_of_all_elements(self):
+        basis = config.BasisConfig(
+            embeddings={'ALL': {'fs_parameters': (1, 1)}, 'UNARY': {'fs_parameters': (1, 0.5)}, 'Al': {}}
+        )
+        assert basis.embedding('Ni').fs_parameters == (1.0, 0.5) and basis.embedding('Al').is_linear
+
+    @pytest.mark.parametrize('key', ['Al', 'AlNi', 'AlNiCu'])
+    def test_limits_of_one_block_are_refused_with_what_there_is(self, key):
+        with pytest.raises(ValueError, match=rf'functions has key {key}: .*allowed: ALL, UNARY, BINARY'):
+            config.BasisConfig(functions={key: {'nradmax_by_orders': (4,), 'lmax_by_orders': (0,)}})

@@ -9,7 +9,15 @@ from aiida_pyacemaker.science.ace import build_potential
 from aiida_pyacemaker.science.ace.blocks import make_fit_block
 from aiida_pyacemaker.science.ace.fit import solve_blocks
 from aiida_pyacemaker.science.ace.weights import RowWeights
-from aiida_pyacemaker.science.student import Student, check_canary, choose_canary, read_canary, write_canary
+from aiida_pyacemaker.science.student import (
+    Student,
+    check_canary,
+    choose_canary,
+    grade_canary,
+    read_canary,
+    sharper_canary,
+    write_canary,
+)
 
 
 def fitted(seed):
@@ -46,6 +54,23 @@ def test_active_set_or_coefficients_of_another_fit_are_found_out(students, tmp_p
     scaled = student.potential.with_coefficients(1.01 * student.potential.linear_coefficients)
     with pytest.raises(ValueError, match='energy an atom of the canary is'):
         check_canary(Student(potential=scaled, active_set=student.active_set, baseline=BASELINE), canary)
+
+
+def test_a_frame_of_the_active_set_is_moved_until_its_grade_says_something(students):
+    """An active atom has γ = 1 in every active set that holds it: the maximum would not tell two of them apart."""
+    frames = labelled_frames(60, 7)
+    empty = build_potential(ELEMENTS, CONFIG).with_reference_energies(true_potential().reference_energies)
+    block = make_fit_block(frames, empty, name='pool', baseline=BASELINE, weights=RowWeights())
+    result = solve_blocks([block], empty, factors={}, ridge=1e-10)
+    student = Student(potential=result.potential, active_set=result.active_set, baseline=BASELINE)
+    trained = min(frames.iter_atoms(), key=lambda atoms: abs(grade_canary(student, atoms).gamma.max() - 1.0))
+    assert grade_canary(student, trained).gamma.max() == pytest.approx(1.0, abs=0.01)
+    sharper = sharper_canary(student, trained)
+    assert 1.05 <= grade_canary(student, sharper).gamma.max() <= 10.0
+    assert sharper_canary(student, trained) == sharper
+    (unsure, few), _ = students  # too few environments: whatever moves has a grade of 1e6, programs differ there
+    frame = few.atoms(0)
+    assert sharper_canary(unsure, frame) == frame
 
 
 def test_choice_prefers_all_elements_then_periodic_then_small():

@@ -27,7 +27,7 @@ from ..science.ace.weights import RowFactors, RowWeights, labelled_kinds
 from ..science.baseline import PairBaseline, dimer_curves, fit_baseline
 from ..science.config import ActiveLearningThresholds, FitConfig
 from ..science.frames import Frames
-from ..science.student import Student, choose_canary, read_canary, write_canary
+from ..science.student import Student, choose_canary, read_canary, sharper_canary, write_canary
 from .base import Progress, Task, TaskFailure
 from .inputs import check_elements, read_frames
 
@@ -217,10 +217,11 @@ class AceFitTask(Task):
         """Write the frame by which others see that they evaluate this student: a new one, else that of the last fit."""
         frames = choose_canary((atoms for part in known for atoms in part.iter_atoms()), self.elements)
         old = None if self.potential is None else read_canary(self.potential)
-        atoms = old.atoms if frames is None and old is not None else frames
-        if atoms is not None:
-            student = Student(potential=fitted.potential, active_set=fitted.active_set, baseline=baseline)
-            write_canary('.', student, atoms)
+        student = Student(potential=fitted.potential, active_set=fitted.active_set, baseline=baseline)
+        if frames is not None:
+            write_canary('.', student, sharper_canary(student, frames))
+        elif old is not None:
+            write_canary('.', student, old.atoms)
 
     def _metrics(
         self, fitted: FitResult, baseline: PairBaseline, sources: dict[str, Frames], progress: Progress

@@ -187,6 +187,13 @@ def test_reference_energies_are_where_pacemaker_keeps_them(stored, found, tmp_pa
     assert [AcePotential.read(tmp_path / name).reference_energies for name in ('x.yaml', 'x.yace')] == [found, found]
 
 
+def test_reference_energies_under_their_former_name_are_read(tmp_path):
+    """Files that this package wrote at first keep them elsewhere: they must not read as zero."""
+    line = 'metadata:\n  reference_energies: \'{"Al": -1.5, "Ni": -2.5}\'\n'
+    path = spoilt(tmp_path, MIXED / ALLOY, 'metadata:\n', line)
+    assert AcePotential.read(path).reference_energies == {'Al': -1.5, 'Ni': -2.5}
+
+
 @pytest.mark.parametrize('stored', ['"VASP_PBE"', 'auto', '{"Al": "x"}'])
 def test_reference_energies_that_are_none_are_refused(stored, tmp_path):
     path = spoilt(tmp_path, MIXED / ALLOY, 'metadata:\n', f"metadata:\n  reference_energy: '{stored}'\n")

@@ -101,7 +101,10 @@ def test_calculator_adds_baseline_and_grade():
     potential, atoms = binary_potential(), alloy()
 
     class Spring:
-        def evaluate(self, atoms):
+        cutoff = 1.0
+
+        def evaluate(self, atoms, pairs=None):
+            assert pairs is not None
             return np.full(len(atoms), 0.5), np.full((len(atoms), 3), 0.25), np.full(6, 0.125)
 
     class Largest:

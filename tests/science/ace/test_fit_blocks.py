@@ -7,9 +7,11 @@ import pytest
 from ase import Atoms
 from fit_examples import BASELINE, CONFIG, ELEMENTS, labelled_frames, true_potential
 
-from aiida_pyacemaker.science.ace import build_potential, evaluate
+from aiida_pyacemaker.science.ace import active_set, build_potential, evaluate
+from aiida_pyacemaker.science.ace.active_set import SWAP_TOLERANCE
 from aiida_pyacemaker.science.ace.blocks import Assembly, FitBlock, make_fit_block
 from aiida_pyacemaker.science.ace.fit import Ridge, fit_reference_energies, prior_scales, solve_blocks
+from aiida_pyacemaker.science.ace.quality import trained_grades
 from aiida_pyacemaker.science.ace.weights import RowWeights, atoms_too_close
 from aiida_pyacemaker.science.frames import HAS_FORCES, concatenate_frames
 
@@ -35,6 +37,19 @@ def block(frames, name, potential=EMPTY, **options):
 def solve(blocks, potential=EMPTY, *, factors=None, ridge=1e-14, **options):
     options = {'complete': True, **options}
     return solve_blocks(list(blocks), potential, factors=factors or {}, ridge=Ridge(ridge, 1e-16), **options)
+
+
+def test_environments_left_out_early_are_gone_through_again(monkeypatch):
+    """Whatever the order of the frames, no atom of a source ends above MaxVol's tolerance."""
+    monkeypatch.setattr(active_set, 'BUFFERED', 0)  # thinned out at 4 times the functions
+    frames = labelled_frames(60, 3)
+    source = block(frames, 'pool')
+    assert all(len(rows) == 30 for rows in source.candidates.values())
+    grades = trained_grades(frames, EMPTY, active_set.build_active_set(source.candidates)).gamma
+    assert len(grades) == frames.n_atoms - source.n_too_close and grades.max() <= SWAP_TOLERANCE + 1e-6
+    monkeypatch.setattr(active_set.fill, '__kwdefaults__', {'passes': 0})
+    once = active_set.build_active_set(block(frames, 'pool').candidates)
+    assert trained_grades(frames, EMPTY, once).gamma.max() > SWAP_TOLERANCE + 1e-6
 
 
 def predictions(potential, frames):

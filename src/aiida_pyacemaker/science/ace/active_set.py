@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 POPULATED = 1e-12  # a function whose largest |B| over all candidates is below this was never populated
 RANK_TOLERANCE = 1e-9  # relative pivot (columns scaled to largest |B| = 1) below which a direction was never seen
 SWAP_TOLERANCE = 1.01  # MaxVol stops when no candidate has a grade above this
+NOT_FINITE = 'environments of an active set hold NaN or inf: check the training geometries'
 PASSES = 10  # at most, over structures that can be gone through again
 BUFFERED = 2000  # environments a stream holds before MaxVol thins them out (at least four times the functions)
 
@@ -165,27 +166,53 @@ def active_set_from(potential: AcePotential, structures: Iterable[Atoms], *, com
     atom has a grade above SWAP_TOLERANCE, PASSES times at most; a generator once. Errors are those of
     :func:`build_active_set`; ``ValueError`` names the structure with an unknown element or values that are not finite.
     """
-    streams = {element: CandidateStream(count) for element, count in _sizes(potential).items()}
-    for _ in range(1 if iter(structures) is structures else PASSES):
+    streams = [CandidateStream(count) for count in potential.n_functions]
+
+    def environments() -> Iterator[tuple[int, Array]]:
         for number, atoms in enumerate(structures):
             try:
-                _add_structure(streams, potential, atoms)
+                counts = np.asarray(atoms.arrays.get('force_weight', np.ones(len(atoms)))) > 0
+                yield from environments_of(potential, atoms, counts)
             except ValueError as error:
                 raise ValueError(f'structure {number}: {error}') from error
-        if not any([stream.settle() for stream in streams.values()]):
-            break
-    return build_active_set({element: stream.result() for element, stream in streams.items()}, complete=complete)
+
+    fill(streams, environments, passes=1 if iter(structures) is structures else PASSES)
+    return build_active_set(results_of(streams, potential), complete=complete)
 
 
-def _add_structure(streams: Mapping[str, CandidateStream], potential: AcePotential, atoms: Atoms) -> None:
+def environments_of(potential: AcePotential, atoms: Atoms, counts: NDArray[np.bool_]) -> Iterator[tuple[int, Array]]:
+    """Yield element index and B projections (k, N) of the atoms that count, (n,); `ValueError` where not finite."""
     from .evaluator import evaluate
 
-    symbols = np.array(atoms.get_chemical_symbols())
-    counts = np.asarray(atoms.arrays.get('force_weight', np.ones(len(atoms)))) > 0
     projections = evaluate(potential, atoms, with_projections=True).projections or []
-    for element in sorted(set(symbols)):
-        members = np.flatnonzero((symbols == element) & counts)
-        streams[element].add(np.array([projections[row] for row in members]).reshape(-1, streams[element].width))
+    species = potential.species_index(atoms.get_chemical_symbols())
+    for element in np.unique(species[counts]).tolist():
+        rows = np.array([projections[atom] for atom in np.flatnonzero((species == element) & counts)])
+        if not np.isfinite(rows).all():
+            raise ValueError(NOT_FINITE)
+        yield element, rows
+
+
+def fill(
+    streams: Sequence[CandidateStream],
+    environments: Callable[[], Iterable[tuple[int, Array]]],
+    *,
+    passes: int = PASSES,
+) -> None:
+    """Add all environments, element index and rows, to the streams; again until none changes, ``passes`` at most.
+
+    Then none of them has a grade above SWAP_TOLERANCE in the active rows (a single pass leaves some at 1.5 or so).
+    """
+    for _ in range(passes):
+        for element, rows in environments():
+            streams[element].add(rows)
+        if not any([stream.settle() for stream in streams]):
+            break
+
+
+def results_of(streams: Sequence[CandidateStream], potential: AcePotential) -> dict[str, Array]:
+    """Return element -> the environments that its stream has kept."""
+    return {element: stream.result() for element, stream in zip(potential.elements, streams, strict=True)}
 
 
 class CandidateStream:
@@ -209,7 +236,7 @@ class CandidateStream:
     def add(self, rows: Array) -> None:
         """Append (k, N) environments; ``ValueError`` for one that is not finite."""
         if not np.isfinite(rows).all():
-            raise ValueError('environments of an active set hold NaN or inf: check the training geometries')
+            raise ValueError(NOT_FINITE)
         if self._inverse is not None:
             rows = rows[grade_rows(rows, self._inverse) > SWAP_TOLERANCE]
         if len(rows):
@@ -220,9 +247,10 @@ class CandidateStream:
 
     def settle(self) -> bool:
         """Return whether the active rows have changed since the last call while other rows were left out."""
+        everything_held = self._inverse is None
         if self._held and (self._inverse is not None or self._held > self.width):
             self._thin()
-        changed, self._changed = self._changed, False
+        changed, self._changed = self._changed and not everything_held, False
         return changed
 
     def result(self) -> Array:
@@ -249,7 +277,7 @@ def select_active(candidates: Array, *, start: ArrayLike = ()) -> ActiveRows:
     Errors: ``ValueError`` for non-finite candidates.
     """
     if not np.isfinite(candidates).all():
-        raise ValueError('candidate rows of an active set hold NaN or inf: check the training geometries')
+        raise ValueError(NOT_FINITE)
     n_functions = candidates.shape[1]
     largest = np.abs(candidates).max(axis=0, initial=0.0)
     seen = np.flatnonzero(largest > POPULATED)

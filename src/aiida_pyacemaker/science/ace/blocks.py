@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import Frames
-from .active_set import CandidateStream
-from .design.row_source import Baseline, FrameRows, rows_of_frames
+from .active_set import CandidateStream, fill, results_of
+from .design.row_source import Baseline, FrameRows, learnt_environments, rows_of_frames
 from .least_squares import StreamedFactor, triangle_of, without_zero
 from .potential import AcePotential
 from .weights import KINDS, RowFactors, RowWeights
@@ -200,7 +200,8 @@ def make_fit_block(
     streams = _Streams(potential, max(assembly.n_folds, 1))
     folds = _fold_of_frames(frames, len(streams.factors))
     n_too_close = n_unweighted = 0
-    for rows in rows_of_frames(frames, potential, baseline, (weights, assembly.factors), assembly.n_threads):
+    weighing = (weights, assembly.factors)
+    for rows in rows_of_frames(frames, potential, baseline, weighing, assembly.n_threads):
         try:
             streams.add(rows, folds[rows.index])
         except ValueError as error:
@@ -215,11 +216,13 @@ def make_fit_block(
             'inner cut-off, all others have weight 0; expected force_weight > 0 and group weights > 0 somewhere, or '
             'leave the source out'
         )
+    if any([stream.settle() for stream in streams.environments]):  # some were left out early: go through them again
+        fill(streams.environments, lambda: learnt_environments(frames, potential, weighing))
     fingerprints = np.unique(frames.fingerprints()[:, :8].copy().view(np.uint64).ravel())
     return FitBlock(
         name=name,
         **streams.results(assembly.n_folds > 0),
-        candidates={e: kept.result() for e, kept in zip(potential.elements, streams.environments, strict=True)},
+        candidates=results_of(streams.environments, potential),
         weights=weights,
         frozen=frozen_digests(potential, baseline),
         theory=theory_of(frames),

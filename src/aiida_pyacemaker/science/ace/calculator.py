@@ -9,7 +9,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
-from ..neighbours import VerletList
+from ..neighbours import Pairs, VerletList
 from .active_set import ActiveSet
 from .evaluator import GradesProjections, evaluate
 
@@ -24,8 +24,13 @@ Array = NDArray[np.float64]
 class Baseline(Protocol):
     """What the calculator needs of a pair baseline."""
 
-    def evaluate(self, atoms: Atoms) -> tuple[Array, Array, Array]:
-        """Return energies (n,) eV, forces (n, 3) eV/Å, stress (6,) eV/Å³."""
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+        ...
+
+    def evaluate(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[Array, Array, Array]:
+        """Return energies (n,) eV, forces (n, 3) eV/Å, stress (6,) eV/Å³; pairs: all below the cut-off or more."""
         ...
 
 
@@ -51,7 +56,7 @@ class AceCalculator(Calculator):
         self.potential = potential
         self.active_set = active_set_of(potential, active_set)
         self.baseline = baseline
-        self._list = VerletList(potential.cutoff, skin)
+        self._list = VerletList(max(potential.cutoff, baseline.cutoff if baseline is not None else 0.0), skin)
 
     def calculate(
         self,
@@ -63,8 +68,9 @@ class AceCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         found = evaluate(self.potential, self.atoms, active_set=self.active_set, neighbours=self._list)
         parts = [(found.energies, found.forces, found.stress)]
-        if self.baseline is not None:
-            parts.append(self.baseline.evaluate(self.atoms))
+        if self.baseline is not None and np.isfinite(found.energies).all():
+            structure = self.atoms.positions, np.asarray(self.atoms.cell), self.atoms.pbc
+            parts.append(self.baseline.evaluate(self.atoms, self._list.pairs(*structure)))
         energies, forces, stress = (sum(part) for part in zip(*parts, strict=True))
         results: dict[str, Any] = {'energies': energies, 'energy': float(np.sum(energies)), 'forces': forces}
         results['free_energy'] = results['energy']

@@ -107,8 +107,9 @@ class AcePotential:
         """The coefficients of a linear potential, (P,) eV; `ValueError` for any other."""
         if not self.is_linear:
             raise ValueError(
-                'the potential has nonlinear embeddings, core repulsion or an inner cut-off of kind zbl, expected a '
-                'linear one, E = Σ c B: nonlinear potentials are fitted by pacemaker (trainer.pacemaker).'
+                f'the potential has embeddings {[(found.kind, found.parameters) for found in self.embeddings]} or core '
+                'repulsion or an inner cut-off of kind zbl, expected E = Σ c B, each embedding one density with '
+                'parameters (1, 1): other potentials are fitted by pacemaker (trainer.pacemaker).'
             )
         return self.coefficients[:, 0]
 

@@ -80,6 +80,11 @@ class FrameWeights:
         """Kinds of rows that count."""
         return tuple(kind for kind in KINDS if np.any(getattr(self, kind) > 0))
 
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which atoms the rows are about, (n,): all where energy or stress counts, else those whose forces do."""
+        return np.full(len(self.forces), self.energy > 0 or self.stress > 0) | (self.forces > 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowFactors:

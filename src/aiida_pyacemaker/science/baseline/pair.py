@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from matscipy.neighbours import neighbour_list
 from numpy.typing import ArrayLike, NDArray
 
+from ..neighbours import Pairs, pairs_of
 from .functions import QUADRATURE, switch, wall, zbl
 
 Array = NDArray[np.float64]
@@ -99,12 +99,13 @@ class PairBaseline:
         """Return (energy (n,) eV, derivative (n,) eV/Å) of a pair at distances (n,) Å."""
         return self.term(element_a, element_b).evaluate(np.atleast_1d(distance))
 
-    def evaluate(self, atoms: Atoms) -> tuple[Array, Array, Array]:
+    def evaluate(self, atoms: Atoms, pairs: Pairs | None = None) -> tuple[Array, Array, Array]:
         """Return energies (n,) eV (half of each bond), forces (n, 3) eV/Å, stress (6,) eV/Å³, Voigt, ASE's sign.
 
-        The stress is NaN without a cell of three dimensions. σ = (1/2V) Σ_ij V'(r) r⊗r / r.
+        pairs: all pairs below :attr:`cutoff` or more, of a list that is kept; found anew where not given. The stress is
+        NaN without a cell of three dimensions. σ = (1/2V) Σ_ij V'(r) r⊗r / r.
         """
-        first, _, vectors, bond, slope = self.bonds(atoms)
+        first, _, vectors, bond, slope = self.bonds(atoms, pairs)
         energies = np.asarray(0.5 * np.bincount(first, weights=bond, minlength=len(atoms)), dtype=np.float64)
         pulls = (slope / np.linalg.norm(vectors, axis=1))[:, None] * vectors
         forces = np.zeros((len(atoms), 3))
@@ -114,13 +115,19 @@ class PairBaseline:
         tensor = np.asarray(0.5 * vectors.T @ pulls / atoms.get_volume(), dtype=np.float64)
         return energies, forces, tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
-    def bonds(self, atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array, Array]:
+    def bonds(
+        self, atoms: Atoms, pairs: Pairs | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array, Array, Array]:
         """Return i, j (m,), vectors i→j (m, 3) Å, energies (m,) eV and derivatives (m,) eV/Å of all directed bonds."""
         symbols = sorted(set(atoms.get_chemical_symbols()))
         if not self.cutoff or not len(atoms):
             empty = np.zeros(0)
             return empty.astype(np.int64), empty.astype(np.int64), empty.reshape(0, 3), empty, empty
-        first, second, distance, vectors = neighbour_list('ijdD', _boxed(atoms), self.cutoff)
+        if pairs is None:
+            pairs = pairs_of(atoms.positions, np.asarray(atoms.cell), atoms.pbc, self.cutoff)
+        distance = np.linalg.norm(pairs.vectors, axis=1)
+        near = distance < self.cutoff
+        first, second, vectors, distance = pairs.first[near], pairs.second[near], pairs.vectors[near], distance[near]
         energy, slope = np.zeros(len(distance)), np.zeros(len(distance))
         numbers = atoms.numbers
         for index, element in enumerate(symbols):
@@ -128,7 +135,7 @@ class PairBaseline:
                 a, b = atomic_numbers[element], atomic_numbers[other]
                 chosen = (numbers[first] == a) & (numbers[second] == b) | (numbers[first] == b) & (numbers[second] == a)
                 energy[chosen], slope[chosen] = self.pair(element, other, distance[chosen])
-        return first.astype(np.int64), second.astype(np.int64), vectors, energy, slope
+        return first, second, vectors, energy, slope
 
     def lammps_pair_coeffs(self, elements: Sequence[str], table: str = 'baseline.table') -> tuple[str, ...]:
         """Return the ``pair_coeff`` lines of ``hybrid/overlay ... table spline N`` for atom types in this order."""
@@ -164,12 +171,3 @@ class PairBaseline:
             raise ValueError(
                 f'{str(source)[:60]!r} is not a baseline: {error}; expected keys kind and pairs'
             ) from error
-
-
-def _boxed(atoms: Atoms) -> Atoms:
-    """Return atoms with a cell of three dimensions, which the neighbour search needs."""
-    if atoms.cell.rank == 3:
-        return atoms
-    boxed = atoms.copy()
-    boxed.cell = atoms.cell.complete()
-    return boxed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from ase.data import chemical_symbols
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -94,7 +96,8 @@ class OrdersConfig(Settings):
 class FunctionsConfig(Settings):
     """Which functions: limits by the number of elements in a block (``ALL`` where it has none of its own).
 
-    ``number_of_functions_per_element`` is shared equally by the blocks of an element; ``None``: all of them.
+    ``number_of_functions_per_element`` is shared equally by the blocks of an element; ``None``: all of them. Limits of
+    a single block (pacemaker's keys as 'AlNi') are refused: the sizes of blocks are what there is.
     """
 
     number_of_functions_per_element: Count | None = 200
@@ -105,6 +108,17 @@ class FunctionsConfig(Settings):
     QUATERNARY: OrdersConfig | None = None
     QUINARY: OrdersConfig | None = None
 
+    @model_validator(mode='before')
+    @classmethod
+    def _no_limits_of_one_block(cls, value: Any) -> Any:
+        blocks = [key for key in value if species_of(str(key))] if isinstance(value, Mapping) else []
+        if blocks:
+            raise ValueError(
+                f'functions has key {", ".join(map(str, blocks))}: a block has no limits of its own here; allowed: '
+                f'ALL, {", ".join(ARITIES)}, by the number of elements in a block'
+            )
+        return value
+
     def orders(self, n_elements: int) -> OrdersConfig | None:
         """Return the limits of blocks of ``n_elements`` elements, ``None`` where there are to be no functions."""
         own = getattr(self, ARITIES[n_elements - 1]) if n_elements <= len(ARITIES) else None
@@ -114,9 +128,9 @@ class FunctionsConfig(Settings):
 class BasisConfig(Settings):
     """Elements, embeddings, bonds and functions, as in the ``potential`` section of pacemaker's ``input.yaml``.
 
-    ``elements`` empty: those of the workflow. ``embeddings`` by 'ALL' or element; ``bonds`` by 'ALL', 'UNARY',
-    'BINARY' or a pair as 'AlNi' (the order does not matter), the more specific key over the more general, value by
-    value. Everything has a default, so that elements are all that a user need give.
+    ``elements`` empty: those of the workflow. ``embeddings`` by 'ALL', 'UNARY' (the same) or element; ``bonds`` by
+    'ALL', 'UNARY', 'BINARY' or a pair as 'AlNi' (the order does not matter; 'Ni' is 'NiNi'), the more specific key over
+    the more general, value by value. Everything has a default, so that elements are all that a user need give.
     """
 
     elements: tuple[str, ...] = ()
@@ -136,9 +150,9 @@ class BasisConfig(Settings):
     @field_validator('embeddings')
     @classmethod
     def _embeddings_of_elements(cls, value: dict[str, EmbeddingConfig]) -> dict[str, EmbeddingConfig]:
-        unknown = [key for key in value if key != 'ALL' and key not in chemical_symbols[1:]]
+        unknown = [key for key in value if key not in ('ALL', 'UNARY') and key not in chemical_symbols[1:]]
         if unknown:
-            raise ValueError(f'embeddings has key {", ".join(unknown)}; allowed: ALL or a chemical symbol')
+            raise ValueError(f'embeddings has key {", ".join(unknown)}; allowed: ALL, UNARY or a chemical symbol')
         return value
 
     @field_validator('bonds')
@@ -160,12 +174,17 @@ class BasisConfig(Settings):
 
     def embedding(self, element: str) -> EmbeddingConfig:
         """Return the embedding of one element."""
-        return self.embeddings.get(element) or self.embeddings.get('ALL') or EmbeddingConfig()
+        given = (self.embeddings.get(key) for key in (element, 'UNARY', 'ALL'))
+        return next((embedding for embedding in given if embedding is not None), EmbeddingConfig())
 
 
 def split_pair(key: str) -> tuple[str, str] | None:
-    """Return the two chemical symbols that ``key`` joins, as 'AlNi', or ``None``."""
-    for at in (1, 2):
-        if key[:at] in chemical_symbols[1:] and key[at:] in chemical_symbols[1:]:
-            return key[:at], key[at:]
-    return None
+    """Return the two chemical symbols that ``key`` joins, as 'AlNi' ('Ni' is 'NiNi'), or ``None``."""
+    species = species_of(key)
+    return (species[0], species[-1]) if 1 <= len(species) <= 2 else None
+
+
+def species_of(key: str) -> tuple[str, ...]:
+    """Return the chemical symbols that ``key`` is made of, as 'AlNi'; empty where it is made of anything else."""
+    species = tuple(re.findall('[A-Z][a-z]?', key))
+    return species if ''.join(species) == key and {*species} <= {*chemical_symbols[1:]} else ()

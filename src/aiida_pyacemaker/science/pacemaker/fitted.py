@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..ace import AcePotential, ActiveSet, evaluate
-from ..ace.active_set import CandidateStream, build_active_set
+from ..ace import AcePotential, ActiveSet
+from ..ace.active_set import CandidateStream, build_active_set, environments_of, fill, results_of
 from ..ace.blocks import theory_of
 from ..ace.quality import grade_quantiles, prediction_errors, short_range_report
 from ..frames import Frames
-from ..student import Student, choose_canary, write_canary
+from ..student import Student, choose_canary, sharper_canary, write_canary
 from .learning_set import Source
 
 
@@ -23,16 +24,15 @@ def learnt_active_set(potential: AcePotential, sources: Mapping[str, Source], *,
     Raises ``TooFewEnvironments``, unless ``complete``, which gives huge grades to what was never seen.
     """
     streams = [CandidateStream(count) for count in potential.n_functions]
-    for source in sources.values():
-        for index in source.learnt_rows() if source.factor > 0 else ():
-            atoms, weight = source.frames.atoms(index), source.frames.force_weight[source.frames.span(index)]
-            projections = evaluate(potential, atoms, with_projections=True).projections
-            assert projections is not None
-            species = potential.species_index(atoms.get_chemical_symbols())
-            for atom in np.flatnonzero(weight > 0):
-                streams[species[atom]].add(projections[int(atom)][None])
-    rows = {element: stream.result() for element, stream in zip(potential.elements, streams, strict=True)}
-    return build_active_set(rows, complete=complete)
+
+    def environments() -> Iterator[tuple[int, NDArray[np.float64]]]:
+        for source in sources.values():
+            for index in source.learnt_rows() if source.factor > 0 else ():
+                weight = source.frames.force_weight[source.frames.span(index)]
+                yield from environments_of(potential, source.frames.atoms(index), weight > 0)
+
+    fill(streams, environments)
+    return build_active_set(results_of(streams, potential), complete=complete)
 
 
 def write_student(folder: Path, student: Student, sources: Mapping[str, Source]) -> None:
@@ -47,7 +47,7 @@ def write_student(folder: Path, student: Student, sources: Mapping[str, Source])
     frames = [source.frames.atoms(int(row)) for source in sources.values() for row in source.learnt_rows()]
     canary = choose_canary(frames, student.potential.elements)
     if canary is not None:
-        write_canary(folder, student, canary)
+        write_canary(folder, student, sharper_canary(student, canary))
 
 
 def describe_fit(student: Student, sources: Mapping[str, Source], held_out: Frames | None) -> dict[str, Any]:

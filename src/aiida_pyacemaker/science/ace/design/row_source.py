@@ -13,6 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ...frames import Frames
+from ..active_set import environments_of
 from ..potential import AcePotential
 from ..weights import FrameWeights, RowFactors, RowWeights, atoms_too_close, weigh_frame
 from .rows import DesignRows, design_rows
@@ -84,24 +85,42 @@ def rows_of_frame(
 ) -> FrameRows:
     """Return the rows of one frame: only forces of atoms that count, energy and virial (per atom) where they do."""
     atoms = frames.atoms(index)
-    row_weights, factors = weighing
-    weights = weigh_frame(frames, index, row_weights, close=atoms_too_close(atoms, potential), factors=factors)
+    weights = _weigh(frames, index, atoms, potential, weighing)
     kinds = weights.kinds
     if not kinds:
         return FrameRows(index=index, values={}, environments={}, n_too_close=weights.n_too_close)
-    learnt = weights.forces > 0
-    whole = 'energy' in kinds or 'stress' in kinds
-    design = design_rows(potential, atoms, core=None if whole else learnt)
+    counted = weights.counted
+    design = design_rows(potential, atoms, core=None if counted.all() else counted)
     targets = _targets(frames, index, baseline, atoms)
     species = potential.species_index(atoms.get_chemical_symbols())
     fractions = np.bincount(species, minlength=len(potential.elements)) / len(atoms)
-    counted = np.ones(len(atoms), dtype=bool) if whole else learnt
     return FrameRows(
         index=index,
         values={kind: _rows_of_kind(kind, weights, design, targets, fractions) for kind in kinds},
         environments=_by_element(design.projections, species[counted]),
         n_too_close=weights.n_too_close,
     )
+
+
+def learnt_environments(
+    frames: Frames, potential: AcePotential, weighing: tuple[RowWeights, RowFactors | None]
+) -> Iterator[tuple[int, Array]]:
+    """Yield element and B projections (k, N) of the atoms that count, frame by frame, without design rows."""
+    for index in range(len(frames)):
+        atoms = frames.atoms(index)
+        yield from environments_of(potential, atoms, _weigh(frames, index, atoms, potential, weighing).counted)
+
+
+def _weigh(
+    frames: Frames,
+    index: int,
+    atoms: Atoms,
+    potential: AcePotential,
+    weighing: tuple[RowWeights, RowFactors | None],
+) -> FrameWeights:
+    """Return what the rows of one frame count."""
+    row_weights, factors = weighing
+    return weigh_frame(frames, index, row_weights, close=atoms_too_close(atoms, potential), factors=factors)
 
 
 def _by_element(projections: list[Array], species: NDArray[np.int64]) -> dict[int, Array]:

@@ -37,6 +37,7 @@ BOND_KEYS = {
     'inner_cutoff_type': 'inner_cutoff_type',
 }
 REFERENCE_KEY = 'reference_energy'
+FORMER_REFERENCE_KEY = 'reference_energies'  # of files that this package wrote at first; read, not written
 COUNT_KEY = 'number_of_functions'
 
 
@@ -45,7 +46,8 @@ def read_yaml(path: Path) -> AcePotential:
     Read a potential; `ValueError` names block, key, found and expected.
 
     Energies of the free atoms are those of ``metadata: reference_energy``, as pacemaker leaves them there: E0 less
-    its ``shift``. pacemaker and LAMMPS themselves print energies without them.
+    its ``shift``; or of ``reference_energies``, where this package once put them. pacemaker and LAMMPS themselves
+    print energies without them.
     """
     document = load_document(path, ('global', 'species'), "pacemaker's B-basis file (.yaml)")
     blocks = _species_blocks(document)
@@ -68,7 +70,8 @@ def read_yaml(path: Path) -> AcePotential:
     spacing = document.section('global').number('DeltaSplineBins')
     bonds = _read_bonds(str(path), blocks, elements)
     potential = assemble(str(path), elements, bonds, embeddings, tables, bin_width=spacing)
-    energies = _reference_energies(metadata.get(REFERENCE_KEY), f'{path}: metadata', elements)
+    key = FORMER_REFERENCE_KEY if REFERENCE_KEY not in metadata else REFERENCE_KEY
+    energies = _reference_energies(metadata.get(key), f'{path}: metadata: {key}', elements)
     if COUNT_KEY in metadata and 'pacemaker_version' not in metadata:
         check_count(f'{path}: metadata', COUNT_KEY, metadata[COUNT_KEY], sum(potential.n_functions))
     return potential.with_reference_energies(energies)
@@ -153,11 +156,11 @@ def _reference_energies(text: Any, where: str, elements: tuple[str, ...]) -> dic
     try:
         found = json.loads(str(text))
     except json.JSONDecodeError:
-        raise refusal(where, REFERENCE_KEY, text, expected) from None
+        raise refusal(where, 'value', text, expected) from None
     if isinstance(found, int | float):
         found = dict.fromkeys(elements, found)
     if not isinstance(found, dict):
-        raise refusal(where, REFERENCE_KEY, text, expected)
-    section = Section(f'{where}: {REFERENCE_KEY}', found)
+        raise refusal(where, 'value', text, expected)
+    section = Section(where, found)
     shift = section.number('shift', 0.0)
     return {element: section.number(element, 0.0) - shift for element in elements}
