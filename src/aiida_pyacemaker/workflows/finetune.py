@@ -31,7 +31,7 @@ class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     def define(cls, spec: Any) -> None:
         """Declare ports, outline and exit codes."""
         super().define(spec)
-        add_shared_ports(spec, 'finetune', 'fit')
+        add_shared_ports(spec, 'finetune', 'fit', 'thresholds')
         add_trainer_ports(spec)
         spec.input('teacher', valid_type=TeacherModelData, help='The teacher as it is.')
         spec.input(

@@ -30,6 +30,7 @@ class PhaseInputs(TaskSteps):
             **self._shared('task_code', 'teacher', 'elements', 'prototypes', 'distillation', 'fit'),
             **self._trainer(),
             'baseline': orm.Str(self.read_settings('strategy').baseline_potential_type),
+            'thresholds': self._thresholds(),
             'density': orm.Float(pool.denser_factor ** (self.ctx.attempt - 1)),
             'seed': self._seed('distillation', self.ctx.attempt),
         }
@@ -78,6 +79,7 @@ class PhaseInputs(TaskSteps):
             'potential': self.ctx.potential,
             'blocks': self.ctx.blocks,
             'rows': self.ctx.rows,
+            'thresholds': self._thresholds(),
             'replay_buffer_size': orm.Int(self.read_settings('strategy').replay_buffer_size),
             'label_datasets': self.ctx.label_datasets,
             'training_datasets': {f'dft_{self.ctx.round:02d}': self.ctx.training_dataset},
