@@ -232,6 +232,9 @@ def test_a_step_killed_after_submit_adopts_its_run(process):
     process.run_process()
     assert process.ctx.iteration == 1
     assert [child.pk for child in process.node.called] == [orphan.pk]
+    process.repeat_killed(calculation(process, 303))
+    considered = process.node.base.extras.get(process._considered_handlers_extra)
+    assert [[name for name, _ in run] for run in considered] == [['repeat_killed']], 'nobody notes what was done to it'
 
 
 def test_a_rung_that_changes_nothing_is_skipped():

@@ -8,14 +8,14 @@ from typing import Any
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.common.exceptions import NotExistent
-from aiida.engine import ExitCode, ProcessHandlerReport, ToContext, append_, process_handler, while_
+from aiida.engine import ExitCode, ProcessHandlerReport, process_handler, while_
 from aiida_quantumespresso.calculations.pw import PwCalculation
 from aiida_quantumespresso.common.types import RestartType
 from aiida_quantumespresso.workflows.pw.base import PwBaseWorkChain
 
 from ...calculations.scf_monitor import MESSAGE_PREFIX
 from ...science.dft import predict_more_steps, read_accuracies
-from ..submission import adopt_called
+from ..submission import RestartOnce
 from .ladder import DEGAUSS_STEP, EXTENSIONS, LADDER, MAX_RUNS, apply_rung, find_flags
 from .pw_inputs import check_structure, label_facts
 
@@ -55,7 +55,7 @@ OVERRULED = {
 }
 
 
-class PwLabelWorkChain(PwBaseWorkChain):
+class PwLabelWorkChain(RestartOnce, PwBaseWorkChain):
     """Run one SCF; when it does not converge, climb :data:`LADDER` before giving the frame up.
 
     The raised broadening is temporary: once converged, the SCF is converged again from that density at the original
@@ -93,16 +93,8 @@ class PwLabelWorkChain(PwBaseWorkChain):
         return self.validate_kpoints()
 
     def run_process(self) -> Any:
-        """Submit the next run, or adopt it when a step that was killed had submitted it already."""
-        self.prepare_process()
-        called = adopt_called(self, f'iteration_{self.ctx.iteration + 1:02d}')
-        if called is None:
-            return self._submit_run()
-        self.ctx.iteration += 1
-        return ToContext(children=append_(called))
-
-    def _submit_run(self) -> Any:
         """Submit the next run; what is as it was given stays one node, as every node costs time and disk."""
+        self.prepare_process()
         bare = self.ctx.inputs
         given = {name: self.inputs.pw[name] for name in ('parameters', 'settings') if name in self.inputs.pw}
         same = {name: node for name, node in given.items() if bare[name] == node.get_dict()}
