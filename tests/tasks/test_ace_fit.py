@@ -185,6 +185,30 @@ def test_cross_validation_and_robust_weights_by_settings(tmp_path, monkeypatch):
     assert len(FitBlock.load(tmp_path / 'robust' / 'block_pool.npz').folds) == 3
 
 
+def test_flagged_labels_are_learnt_or_left_out(tmp_path, monkeypatch):
+    """Of ten labels two are wrong and flagged: left out, the student is that of the other eight."""
+    frames, wrong = labelled_frames(10, 1), (2, 7)
+    forces, theory_id = frames.forces.copy(), np.zeros(10, dtype=int)
+    for row in wrong:
+        forces[frames.span(row)] += 3.0
+        theory_id[row] = 1
+    kind = frames.theories[0]
+    flagged = frames.with_columns(forces=forces, theory_id=theory_id, theories=(kind, {**kind, 'flags': ['degauss']}))
+    flagged.save(tmp_path / 'pool.npz')
+    frames.select([row for row in range(10) if row not in wrong]).save(tmp_path / 'clean.npz')
+    coefficients = {}
+    for name, pool, policy in (('used', 'pool', 'use'), ('left', 'pool', 'leave_out'), ('clean', 'clean', 'use')):
+        fit = {**FIT, 'flagged_labels': policy, 'ridge': 1e-8}
+        chosen = {'datasets': {'pool': f'../{pool}.npz'}, 'fit': fit, 'baseline': 'ZBL'}
+        result = run(tmp_path / name, monkeypatch, **chosen)
+        assert result['status'] == 0, result
+        assert result['sources']['pool']['n_frames_unweighted'] == (2 if name == 'left' else 0)
+        coefficients[name] = load_student(tmp_path / name).potential.linear_coefficients
+    scale = np.abs(coefficients['clean']).max()
+    assert np.abs(coefficients['left'] - coefficients['clean']).max() < 1e-5 * scale
+    assert np.abs(coefficients['used'] - coefficients['clean']).max() > 1e-2 * scale
+
+
 def test_weights_of_old_blocks_cannot_be_changed(first, tmp_path, monkeypatch):
     folder, _ = first
     result = run(

@@ -116,6 +116,11 @@ class Frames:
         changed = [bool(theory.get('flags')) for theory in self.theories]
         return np.array([*changed, False])[self.theory_id]
 
+    def without_flagged(self) -> Frames:
+        """Return the same frames, the flagged ones without any weight: rows keep their numbers."""
+        weightless = np.repeat(self.flagged, np.diff(self.offsets))
+        return self.with_columns(force_weight=np.where(weightless, 0.0, self.force_weight))
+
     def span(self, index: int) -> slice:
         """Return the rows of the atom columns that belong to frame ``index``."""
         if not 0 <= index < len(self):

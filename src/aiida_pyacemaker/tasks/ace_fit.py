@@ -100,6 +100,8 @@ class AceFitTask(Task):
         sources = {name: read_frames(path) for name, path in self.datasets.items()}
         for name, frames in sources.items():
             check_elements(frames, self.elements, f'dataset {name!r}')
+        if self.fit.flagged_labels == 'leave_out':
+            sources = {name: frames.without_flagged() for name, frames in sources.items()}
         shared = sorted(set(sources) & set(self.blocks))
         if shared:
             raise TaskFailure('INVALID_INPUT', f'{shared} are names of both datasets and blocks: a source counts once')

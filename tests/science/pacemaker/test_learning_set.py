@@ -56,6 +56,17 @@ def test_baseline_and_zero_are_taken_from_energies_and_forces(job, rows):
     assert np.allclose(rows.forces[rows.frames.span(2)], teacher.forces[:4] - forces, atol=1e-12)
 
 
+@pytest.mark.parametrize(('policy', 'learnt'), [('use', [0, 1, 2]), ('leave_out', [0, 2])])
+def test_flagged_labels_are_learnt_or_left_out(policy, learnt):
+    frames = make_frames(3, 3, 'dft').with_columns(
+        theory_id=np.array([0, 1, 0]), theories=({'kind': 'dft'}, {'kind': 'dft', 'flags': ['degauss']})
+    )
+    chosen = {'elements': ELEMENTS, 'fit': {'cutoff': 4.0, 'flagged_labels': policy}}
+    job = make_job(chosen, {'dft': frames}, REFERENCE, None)
+    names = make_learning_set(job.sources, job.fit, job.reference).names
+    assert names == tuple(f'from dft row {row}' for row in learnt)
+
+
 def test_a_cutout_teaches_the_forces_of_its_core_alone(rows):
     """What has no label is 0 with weight 0, never NaN, which pacemaker refuses."""
     assert rows.weights_energy[:2].tolist() == [0.0, 0.0] and rows.corrected[:2].tolist() == [0.0, 0.0]

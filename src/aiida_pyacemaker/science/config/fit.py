@@ -15,7 +15,8 @@ class FitConfig(Settings):
 
     ``cutoff`` (Å) and ``number_of_functions_per_element`` are short for, and win over, ``basis.bonds.*.rcut`` and
     ``basis.functions.number_of_functions_per_element``. ``complete_active_set``: fewer independent environments than
-    functions are no error; what was never seen gets huge grades.
+    functions are no error; what was never seen gets huge grades. ``flagged_labels``: whether labels whose meaning a
+    recovery changed are learnt; those in blocks of earlier fits stay as they were.
     """
 
     basis: BasisConfig = BasisConfig()
@@ -27,6 +28,7 @@ class FitConfig(Settings):
     weight_dft: Positive = 10.0
     group_weights: dict[str, NonNegative] = {}
     force_ceiling: Positive | None = None
+    flagged_labels: Literal['use', 'leave_out'] = 'use'
     robust_threshold: Positive | None = None
     ridge: Positive | Literal['evidence', 'cross-validation'] | None = None
     ridge_floor: Positive = 1e-13

@@ -65,7 +65,8 @@ def make_job(
     sources = {}
     for name, part in frames.items():
         factor = factors.get(name, 1.0) * (fit.weight_dft if theory_of(part) == 'dft' else 1.0)
-        source = drop_close_atoms(Source(frames=part, factor=factor), known)
+        learnt = part.without_flagged() if fit.flagged_labels == 'leave_out' else part
+        source = drop_close_atoms(Source(frames=learnt, factor=factor), known)
         if previous is not None and name in own_zero:
             source = adopt_zero(source, previous.potential, reference.baseline)
         sources[name] = source
