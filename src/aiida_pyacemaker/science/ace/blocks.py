@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -192,15 +192,14 @@ def make_fit_block(
 ) -> FitBlock:
     """Return the block of all frames; memory is bounded however many they are, the same for any number of threads.
 
-    Atoms closer to another than the inner cut-off give no rows, nor do energy and stress of their frames; their
-    number is in ``n_too_close``. ``ValueError`` for an unlabelled frame, a label or design row that is not finite
-    (naming the frame), and a source none of whose rows counts.
+    Atoms inside the inner cut-off give no rows, nor do energy and stress of their frames (``n_too_close``).
+    ``ValueError`` names an unlabelled frame, a label or row that is not finite, and a source of which no row counts.
     """
     _check_labels(frames, name)
     streams = _Streams(potential, max(assembly.n_folds, 1))
     folds = _fold_of_frames(frames, len(streams.factors))
     n_too_close = n_unweighted = 0
-    weighing = (weights, assembly.factors)
+    weighing = weights, assembly.factors
     for rows in rows_of_frames(frames, potential, baseline, weighing, assembly.n_threads):
         try:
             streams.add(rows, folds[rows.index])
@@ -216,8 +215,7 @@ def make_fit_block(
             'inner cut-off, all others have weight 0; expected force_weight > 0 and group weights > 0 somewhere, or '
             'leave the source out'
         )
-    if any([stream.settle() for stream in streams.environments]):  # some were left out early: go through them again
-        fill(streams.environments, lambda: learnt_environments(frames, potential, weighing))
+    streams.settle(lambda: learnt_environments(frames, potential, weighing))
     fingerprints = np.unique(frames.fingerprints()[:, :8].copy().view(np.uint64).ravel())
     return FitBlock(
         name=name,
@@ -268,6 +266,11 @@ class _Streams:
             self.factors[fold][kind].add(values, row_weights)
         for element, environments in rows.environments.items():
             self.environments[element].add(environments)
+
+    def settle(self, environments: Callable[[], Iterator[tuple[int, Array]]]) -> None:
+        """Go through all environments again where some were left out early, until they are within the active ones."""
+        if any([stream.settle() for stream in self.environments]):
+            fill(self.environments, environments)
 
     def results(self, with_folds: bool) -> dict[str, Any]:
         """Return factors, sums of weights, numbers of rows and folds, by kind where it has rows."""
