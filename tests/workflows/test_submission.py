@@ -11,6 +11,7 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from plumpy.persistence import Bundle, LoadSaveContext
 
+from aiida_pyacemaker.workflows import submission
 from aiida_pyacemaker.workflows.submission import (
     SubmitOnce,
     adopt_called,
@@ -142,6 +143,21 @@ def test_a_child_that_waits_for_its_turn_is_left_alone(orphaned, broker_tasks, s
     orphaned.child.set_checkpoint('a checkpoint')
     write_task(broker_tasks / state, orphaned.child.pk)
     assert adopt_called(orphaned, 'child').pk == orphaned.child.pk and orphaned.runner.continued == []
+
+
+def test_a_task_that_its_worker_gives_back_while_it_is_looked_for_is_found(broker_tasks, monkeypatch):
+    """The broker puts it back among those that wait just after these were read."""
+    write_task(broker_tasks / 'pending', 1)
+    write_task(broker_tasks / 'processing', 2)
+
+    def read_and_give_back(path, read=submission._task_pid):
+        given_back = broker_tasks / 'processing' / '2.json'
+        if given_back.exists():
+            given_back.rename(broker_tasks / 'pending' / '2.json')
+        return read(path)
+
+    monkeypatch.setattr(submission, '_task_pid', read_and_give_back)
+    assert submission.is_queued(2) is True and submission.is_queued(3) is False
 
 
 @pytest.mark.parametrize('state', [ProcessState.CREATED, None])

@@ -99,8 +99,9 @@ def is_queued(pk: int) -> bool | None:
     tasks = Path(folder or '') / 'storage' / 'tasks'
     if not folder or not tasks.is_dir():
         return None
-    # a task goes from pending to processing: looked for in this order, it cannot be missed on its way
-    return any(_task_pid(path) == pk for state in ('pending', 'processing') for path in (tasks / state).glob('*.json'))
+    # a task goes from pending to processing, and back when its worker dies: in this order no move hides it
+    states = ('pending', 'processing', 'pending')
+    return any(_task_pid(path) == pk for state in states for path in (tasks / state).glob('*.json'))
 
 
 def _task_pid(path: Path) -> int | None:
