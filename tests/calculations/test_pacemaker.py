@@ -36,7 +36,7 @@ def frames():
 @pytest.fixture
 def inputs(aiida_code_installed, localhost, frames):
     code = aiida_code_installed(
-        label='pacemaker', computer=localhost, filepath_executable='/bin/true',
+        label='no-pacemaker', computer=localhost, filepath_executable='/bin/true',
         default_calc_job_plugin='pyacemaker.pacemaker',
     )
     options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'max_wallclock_seconds': 3600}
@@ -158,6 +158,8 @@ def test_a_fit_that_was_cut_off_leaves_what_it_had(parse):
     late = log.replace('2026-11-20 16:32:22', '2026-11-20 17:30:22')
     assert parse(late)[1] == 400
     assert parse()[1] == 302
+    missing = 'pacemaker: error while loading shared libraries: libmpi.so\n'
+    assert 'libmpi.so' in parse(screen=missing)[2]
 
 
 @pytest.mark.parametrize(

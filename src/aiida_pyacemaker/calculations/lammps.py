@@ -70,7 +70,7 @@ class LammpsCalculation(CalcJob):
     @classmethod
     def _define_exit_codes(cls, spec: Any) -> None:
         codes = {
-            302: ('ERROR_NO_LOG', 'The program left no `log.lammps`: it was killed or never started.'),
+            302: ('ERROR_NO_LOG', 'The program left no `log.lammps`: it was killed or never started: {message}'),
             303: ('ERROR_UNREADABLE_OUTPUT', 'A file that LAMMPS should have left is missing or cut off: {message}'),
             310: ('ERROR_REFUSED_BY_LAMMPS', 'LAMMPS refused the script or a file: {message}'),
             311: (

@@ -30,7 +30,7 @@ SETTINGS: dict[str, type[Settings] | None] = {
     'elements': None, 'fit': FitConfig, 'pacemaker': PacemakerConfig, 'factors': None, 'own_zero': None,
 }  # fmt: skip
 EXIT_CODES = {
-    302: ('ERROR_NO_LOG', 'The program left no log: it was killed at once or never started.'),
+    302: ('ERROR_NO_LOG', 'The program left no log: it was killed at once or never started: {message}'),
     303: ('ERROR_TRUNCATED_POTENTIAL', 'The program ended, but its potential is missing or cut off: {message}'),
     310: ('ERROR_REFUSED_BY_PACEMAKER', 'The program refused its input: {message}'),
     311: ('ERROR_DATASET_UNREADABLE', 'The program cannot read the data set: {message}'),

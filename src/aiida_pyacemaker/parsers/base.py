@@ -67,6 +67,23 @@ class TaskParser(Parser):
         return code.format(message=message)
 
 
+class ProgramParser(Parser):
+    """Parser of a program of others, which leaves text files."""
+
+    def _text(self, name: str) -> str:
+        """Return a retrieved file as text, '' where there is none."""
+        try:
+            return self.retrieved.base.repository.get_object_content(name, mode='rb').decode(errors='replace')
+        except FileNotFoundError:
+            return ''
+
+    def _last_words(self) -> str:
+        """Return the last line of the screen and of what the job script said, for a program that left no log."""
+        names = (self.node.get_option(option) for option in ('scheduler_stderr', 'output_filename'))
+        lines = '\n'.join(self._text(name) for name in names if name).split('\n')
+        return one_line(next((line for line in reversed(lines) if line.strip()), 'it said nothing'))
+
+
 def plain_json(value: Any) -> Any:
     """Return ``value`` with numbers that are not finite replaced by ``None``: the database holds no NaN."""
     if isinstance(value, dict):

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
-from aiida.parsers import Parser
 from ase import Atoms
 
 from ..data.dataset import AtomicDatasetData
@@ -20,7 +19,7 @@ from ..science.md.dump import Snapshot, read_dump
 from ..science.md.log import LogRecord, read_checks, read_log
 from ..science.md.segment import SegmentRecord, read_segment
 from ..science.student import CANARY_FILE, read_canary
-from .base import one_line, plain_json
+from .base import ProgramParser, one_line, plain_json
 
 THERMO_NAMES = {
     'Step': 'step', 'Temp': 'temperature_K', 'PotEng': 'potential_energy_eV', 'KinEng': 'kinetic_energy_eV',
@@ -30,7 +29,7 @@ THERMO_NAMES = {
 }  # fmt: skip
 
 
-class LammpsParser(Parser):
+class LammpsParser(ProgramParser):
     """Reads log, checks, frames and restart files; how the run ended is the output `outcome`, not an exit code."""
 
     CACHE_VERSION = 2
@@ -40,7 +39,7 @@ class LammpsParser(Parser):
         folder = Path(retrieved_temporary_folder or '.')
         text = self._text(script.LOG_FILE)
         if not text:
-            return self._scheduler() or self.exit_codes.ERROR_NO_LOG
+            return self._scheduler() or self.exit_codes.ERROR_NO_LOG.format(message=self._last_words())
         log = read_log(text, self._text(self.node.get_option('output_filename')))
         fault, knows_free_atoms = self._judge_canary(log)
         if fault:
@@ -116,12 +115,6 @@ class LammpsParser(Parser):
         if self.node.exit_status is None:
             return None
         return ExitCode(self.node.exit_status, self.node.exit_message, invalidates_cache=True)
-
-    def _text(self, name: str) -> str:
-        try:
-            return self.retrieved.base.repository.get_object_content(name, mode='rb').decode(errors='replace')
-        except FileNotFoundError:
-            return ''
 
 
 def add_energy(thermo: dict[str, Any], energy_eV: float) -> dict[str, Any]:

@@ -10,13 +10,12 @@ import numpy as np
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ExitCode
-from aiida.parsers import Parser
 
 from ..calculations.pacemaker import INTERIM_FILES, LADDER_PATTERN, read_job
 from ..data.ace_potential import AcePotentialData
 from ..science.config import PacemakerConfig
 from ..science.pacemaker import log as fit_log
-from .base import one_line, plain_json
+from .base import ProgramParser, one_line, plain_json
 
 WALL_FRACTION = 0.95  # a fit that ends without a word after this much of the limit was ended by it
 OUT_OF_WALLTIME, OUT_OF_MEMORY = 120, 110  # what AiiDA's schedulers say
@@ -28,7 +27,7 @@ CAUSES = {
 }
 
 
-class PacemakerParser(Parser):
+class PacemakerParser(ProgramParser):
     """Reads log, metrics and potentials; success is a saved, whole potential after at least one iteration."""
 
     CACHE_VERSION = 1
@@ -102,7 +101,7 @@ class PacemakerParser(Parser):
         if self.node.exit_status == OUT_OF_WALLTIME or (limit and log.seconds >= WALL_FRACTION * limit):
             return self.exit_codes.ERROR_OUT_OF_WALLTIME
         if not self._text(fit_log.LOG_FILE):
-            return self.exit_codes.ERROR_NO_LOG
+            return self.exit_codes.ERROR_NO_LOG.format(message=self._last_words())
         return self.exit_codes.ERROR_KILLED
 
     def _attach_interim(self, folder: Path, n_functions: int | None) -> None:
@@ -124,12 +123,6 @@ class PacemakerParser(Parser):
     def _config(self) -> PacemakerConfig:
         values = self.node.inputs.settings.get_dict().get('pacemaker') or {}
         return PacemakerConfig.model_validate(values)
-
-    def _text(self, name: str) -> str:
-        try:
-            return self.retrieved.base.repository.get_object_content(name, mode='rb').decode(errors='replace')
-        except FileNotFoundError:
-            return ''
 
 
 def _n_functions(metrics: dict[str, Any]) -> int | None:
