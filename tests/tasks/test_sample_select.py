@@ -82,6 +82,18 @@ def test_a_killed_sampling_takes_up_its_pieces_and_ends_in_the_same_pool(pool, f
     assert Frames.load('frames.npz').content_digest() == Frames.load(pool[0]).content_digest()
 
 
+def test_elements_alone_are_enough_where_subsystems_are_asked_for(folder):
+    none = dict.fromkeys(('n_strained', 'n_rattled', 'n_vacancy', 'n_md_frames'), 0)
+    pool = {**POOL, **none, 'subsystems': 1, 'structure_types': ['diamond', 'sc']}
+    task = {**SAMPLE, 'structures': None, 'pool': pool}
+    result = run('sample', folder, **task)
+    assert result['status'] == 0, result
+    assert result['counts']['prototype'] + sum(result['dropped'].values()) == 2
+    assert result['systems'] == {'Si': result['n_frames']}
+    refused = run('sample', folder, **{**task, 'elements': ['Si', 'Ge']})
+    assert refused['failure'] == 'UNKNOWN_ELEMENT' and 'Ge' in refused['message']
+
+
 def test_surrogates_start_from_the_frames_given(folder):
     halted = bulk('Si', cubic=True)
     halted.rattle(0.1, seed=0)
@@ -101,7 +113,7 @@ def test_dimers_need_no_teacher(folder):
 @pytest.mark.parametrize(
     ('change', 'failure', 'word'),
     [
-        ({'structures': None}, 'INVALID_INPUT', 'needs structures'),
+        ({'structures': None}, 'INVALID_INPUT', 'needs structures (or pool.subsystems'),
         ({'structures': 'missing.npz'}, 'UNREADABLE_FILE', 'missing.npz'),
         ({'elements': ['Ge']}, 'UNKNOWN_ELEMENT', 'unknown element Si, allowed: Ge'),
         ({'mode': 'anneal'}, 'INVALID_INPUT', 'anneal'),

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ..science.config import FinetuneConfig, PoolConfig
 from ..science.frames import Frames
-from ..science.pools import Sample, dimer_scan, make_pool, make_surrogates
+from ..science.pools import Sample, count_systems, dimer_scan, make_pool, make_surrogates
 from ..science.teacher import load_teacher, teacher_calculator
 from .base import Progress, Task, TaskFailure
 from .inputs import check_elements, read_frames
@@ -48,6 +48,7 @@ class SampleTask(Task):
             'n_frames': len(sample.frames),
             'n_atoms': sample.frames.n_atoms,
             'counts': dict(sorted(kinds.items())),
+            'systems': count_systems(sample.frames),
             'dropped': sample.dropped,
             'n_dropped': sum(sample.dropped.values()),
             'density': self.density,
@@ -63,22 +64,31 @@ class SampleTask(Task):
         if self.mode == 'surrogate':
             return make_surrogates(structures, self.finetune, calculator=calculator, rng=rng, on_piece=on_piece)
         prototypes = list(structures.iter_atoms())
+        settings = self.pool.times(self.density)
+        elements = self.elements
         try:
-            return make_pool(
-                prototypes, self.pool, calculator=calculator, rng=rng, density=self.density, on_piece=on_piece
-            )
+            return make_pool(prototypes, settings, calculator=calculator, rng=rng, elements=elements, on_piece=on_piece)
         except ValueError as error:
             raise TaskFailure('NOTHING_LEFT', str(error)) from error
 
     def _read(self) -> tuple[Frames, Calculator]:
-        if self.structures is None or not self.models:
-            raise TaskFailure('INVALID_INPUT', f'mode {self.mode} needs structures and models, found none of one')
-        structures = read_frames(self.structures)
+        from_elements = self.mode == 'pool' and self.pool.subsystems > 0
+        if not self.models or (self.structures is None and not from_elements):
+            raise TaskFailure(
+                'INVALID_INPUT',
+                f'mode {self.mode} needs structures (or pool.subsystems above 0) and models, found none of one',
+            )
+        structures = read_frames(self.structures) if self.structures else Frames.from_atoms([])
         check_elements(structures, self.elements, 'elements')
         # surrogates are labelled by the whole committee afterwards: one member is enough to move them
         models = self.models[:1] if self.mode == 'surrogate' else self.models
         teacher = load_teacher([Path(model) for model in models], dtype=self.dtype)
         check_elements(structures, teacher.elements, 'the teacher')
+        unknown = sorted(set(self.elements) - set(teacher.elements)) if from_elements else []
+        if unknown:
+            raise TaskFailure(
+                'UNKNOWN_ELEMENT', f'the teacher does not know {", ".join(unknown)}, asked for by elements'
+            )
         return structures, teacher_calculator(teacher)
 
 

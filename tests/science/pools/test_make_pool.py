@@ -16,7 +16,7 @@ SMALL = PoolConfig(n_strained=8, n_rattled=7, n_vacancy=4, n_md_frames=8, md_ste
 def copper_pool(config=SMALL, *, seed=0, density=1.0, on_piece=run_piece):
     prototypes = [bulk('Cu', a=3.7), bulk('Cu', 'bcc', a=2.9, cubic=True)]
     rng = np.random.default_rng(seed)
-    return make_pool(prototypes, config, calculator=EMT(), rng=rng, density=density, on_piece=on_piece)
+    return make_pool(prototypes, config.times(density), calculator=EMT(), rng=rng, on_piece=on_piece)
 
 
 def count_kinds(frames):

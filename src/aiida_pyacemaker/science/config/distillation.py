@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from .base import Count, Positive, Settings
 
+StructureTypeName = Literal[
+    'fcc', 'bcc', 'hcp', 'diamond', 'sc',
+    'B1', 'B2', 'B3', 'L1_0', 'L1_2', 'D0_3', 'C1', 'rutile',
+    'C1_b', 'L2_1', 'perovskite',
+]  # fmt: skip
+
 
 class PoolConfig(Settings):
-    """How many structures of each kind a pool holds; temperatures in K, amplitudes in Å, strains dimensionless."""
+    """How many structures of each kind a pool holds; temperatures in K, amplitudes in Å, strains dimensionless.
 
+    ``subsystems`` adds prototypes of every set of up to so many elements, of the ``structure_types`` (all when empty).
+    """
+
+    subsystems: int = Field(0, ge=0, le=3)
+    structure_types: tuple[StructureTypeName, ...] = ()
     n_strained: int = Field(40, ge=0)
     strain_max: float = Field(0.08, gt=0, lt=0.5)
     n_rattled: int = Field(60, ge=0)
@@ -23,6 +36,18 @@ class PoolConfig(Settings):
     min_distance_fraction: Positive = 0.6
     max_force_eV_per_A: Positive = 50.0
     denser_factor: float = Field(1.6, gt=1.0)
+
+    @property
+    def n_frames(self) -> int:
+        """Return how many frames are asked for, prototypes and the pairs for the baseline left aside."""
+        return sum(getattr(self, name) for name in self._counts())
+
+    def times(self, density: float) -> PoolConfig:
+        """Return the settings with every count of frames multiplied by ``density`` and rounded."""
+        return self.model_copy(update={name: round(getattr(self, name) * density) for name in self._counts()})
+
+    def _counts(self) -> list[str]:
+        return [name for name in type(self).model_fields if name.startswith('n_') and name != 'n_dimers']
 
 
 class DistillationConfig(Settings):

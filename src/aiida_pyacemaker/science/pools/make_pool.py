@@ -17,6 +17,7 @@ from ..frames import Frames, concatenate_frames
 from .lattice import relax_structure
 from .recipes import GROUP_SIZE, RECIPES, Bench, Job, Recipe
 from .screening import Sample, Screen
+from .subsystems import relaxed_crystals, subsystems_of, unrelaxed_crystals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,32 +41,55 @@ def make_pool(
     *,
     calculator: Calculator,
     rng: Generator,
-    density: float = 1.0,
+    elements: Sequence[str] = (),
     on_piece: Callable[[Piece], Sample] = run_piece,
 ) -> Sample:
     """Return the pool of all prototypes: the relaxed lattices and what each recipe makes of them.
 
-    Counts of ``config`` are for all prototypes together and are multiplied by ``density``. Every generator on every
-    prototype has its own spawned stream, so the pool depends on ``rng`` only, not on what was resumed. Raises
-    ``ValueError`` when no prototype is sane for the calculator.
+    Prototypes are ``structures``, and where ``config.subsystems`` says so the structure types of all subsystems of
+    ``elements``. Counts of ``config`` are for all prototypes together. Every generator on every prototype has its own
+    spawned stream, so the pool depends on ``rng`` only, not on what was resumed. Raises ``ValueError`` when no
+    prototype is sane for the calculator.
     """
     screen = Screen(
         calculator=calculator,
         min_distance_fraction=config.min_distance_fraction,
         max_force_eV_per_A=config.max_force_eV_per_A,
     )
-    n_planned = len(planned_pieces(Bench(config, screen, structures), np.random.default_rng(0), density))
-    relaxation = Piece(
-        name='prototypes', index=0, total=1 + n_planned, build=lambda: relax_prototypes(structures, screen)
-    )
-    samples = [on_piece(relaxation)]
-    prototypes = list(samples[0].frames.iter_atoms())
+    relaxations = planned_relaxations(structures, elements, config, screen)
+    unrelaxed = [*structures, *unrelaxed_crystals(elements, config)]
+    total = len(relaxations) + len(planned_pieces(Bench(config, screen, unrelaxed), np.random.default_rng(0)))
+    samples = [
+        on_piece(Piece(name=name, index=index, total=total, build=build))
+        for index, (name, build) in enumerate(relaxations)
+    ]
+    prototypes = [atoms for sample in samples for atoms in sample.frames.iter_atoms()]
     if not prototypes:
-        raise ValueError(f'no prototype is sane for the calculator after relaxation: dropped {samples[0].dropped}')
-    pieces = planned_pieces(Bench(config, screen, prototypes), rng, density)
-    for index, (name, build) in enumerate(pieces, start=1):
-        samples.append(on_piece(Piece(name=name, index=index, total=1 + len(pieces), build=build)))
+        dropped = join_samples(samples).dropped
+        raise ValueError(f'no prototype is sane for the calculator after relaxation: dropped {dropped}')
+    pieces = planned_pieces(Bench(config, screen, prototypes), rng)
+    total = len(relaxations) + len(pieces)
+    for index, (name, build) in enumerate(pieces, start=len(relaxations)):
+        samples.append(on_piece(Piece(name=name, index=index, total=total, build=build)))
     return join_samples(samples)
+
+
+def planned_relaxations(
+    structures: Sequence[Atoms], elements: Sequence[str], config: PoolConfig, screen: Screen
+) -> list[tuple[str, Callable[[], Sample]]]:
+    """Return name and builder of the pieces that hold the relaxed prototypes: those given, then one a subsystem."""
+    pieces: list[tuple[str, Callable[[], Sample]]] = []
+    if structures:
+        pieces.append(('prototypes', partial(relax_prototypes, structures, screen)))
+    for subsystem in subsystems_of(elements, largest=config.subsystems):
+        pieces.append((f'prototypes_{"-".join(subsystem)}', partial(_crystals, subsystem, config, screen)))
+    return pieces
+
+
+def _crystals(subsystem: Sequence[str], config: PoolConfig, screen: Screen) -> Sample:
+    at_best_volume, dropped = relaxed_crystals(subsystem, config, screen)
+    sample = relax_prototypes(at_best_volume, screen)
+    return Sample(frames=sample.frames, dropped=dict(Counter(dropped) + Counter(sample.dropped)))
 
 
 def relax_prototypes(structures: Sequence[Atoms], screen: Screen) -> Sample:
@@ -95,11 +119,11 @@ def join_samples(samples: Sequence[Sample]) -> Sample:
     return Sample(frames=concatenate_frames(parts), dropped=dict(sorted(dropped.items())))
 
 
-def planned_pieces(bench: Bench, rng: Generator, density: float) -> list[tuple[str, Callable[[], Sample]]]:
+def planned_pieces(bench: Bench, rng: Generator) -> list[tuple[str, Callable[[], Sample]]]:
     """Return name and builder of each piece in a fixed order; ``rng`` gives each recipe, and each job, its stream."""
-    pieces = []
+    pieces: list[tuple[str, Callable[[], Sample]]] = []
     for recipe, stream in zip(RECIPES, rng.spawn(len(RECIPES)), strict=True):
-        total = round(getattr(bench.config, recipe.count) * density)
+        total = getattr(bench.config, recipe.count)
         jobs = recipe.jobs(bench) if total else []
         counts = share(total, len(jobs)) if jobs else []
         for job, count, own in zip(jobs, counts, stream.spawn(len(jobs)), strict=True):

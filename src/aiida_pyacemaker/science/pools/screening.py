@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, CalculatorError
+from ase.data import chemical_symbols
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from ..frames import Frames
 
 NON_FINITE, TOO_CLOSE, LARGE_FORCE, MD_STOPPED = 'non_finite', 'too_close', 'large_force', 'md_stopped'
+REFUSED, NO_MINIMUM = 'refused', 'no_minimum'
+REFUSALS = (ValueError, CalculatorError)  # what a calculator raises for a structure that it cannot describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,10 @@ class Screen:
             return TOO_CLOSE
         tested = atoms.copy()
         tested.calc = self.calculator
-        forces, energy = tested.get_forces(), tested.get_potential_energy()
+        try:
+            forces, energy = tested.get_forces(), tested.get_potential_energy()
+        except REFUSALS:
+            return REFUSED
         if not (np.isfinite(forces).all() and np.isfinite(energy)):
             return NON_FINITE
         return LARGE_FORCE if np.linalg.norm(forces, axis=1).max() > self.max_force_eV_per_A else None
@@ -61,3 +67,12 @@ class Screen:
 def has_overlap(atoms: Atoms, *, fraction: float) -> bool:
     """Return whether any pair is closer than ``fraction`` of the sum of its covalent radii."""
     return len(neighbor_list('i', atoms, natural_cutoffs(atoms, mult=fraction))) > 0
+
+
+def count_systems(frames: Frames) -> dict[str, int]:
+    """Return the number of frames of every set of elements, written as ``'Fe-O'``."""
+    systems = Counter(
+        '-'.join(sorted({chemical_symbols[number] for number in np.unique(frames.numbers[frames.span(row)])}))
+        for row in range(len(frames))
+    )
+    return dict(sorted(systems.items()))
