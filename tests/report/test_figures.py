@@ -22,15 +22,15 @@ def words(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_gamma_against_time_with_the_halt_marked(ax):
+def test_gamma_against_steps_with_the_halt_marked(ax):
     limits = {'threshold_add_train': 2.0, 'threshold_call_dft': 5.0, 'threshold_danger': 10.0}
-    figures.draw_gamma(ax, SEGMENTS, timestep_ps=0.001, thresholds=limits)
+    figures.draw_gamma(ax, SEGMENTS, thresholds=limits)
     lines = [line for line in ax.lines if line.get_color() == figures.CALM]
-    np.testing.assert_allclose(lines[0].get_xydata(), [[0, 0.5], [0.01, 3.0], [0.02, 7.0]])
-    np.testing.assert_allclose(lines[1].get_xydata(), [[0.02, 0.8], [0.04, 0.9]])
+    np.testing.assert_allclose(lines[0].get_xydata(), [[0, 0.5], [10, 3.0], [20, 7.0]])
+    np.testing.assert_allclose(lines[1].get_xydata(), [[20, 0.8], [40, 0.9]])
     marks = [line for line in ax.lines if line.get_marker() == 'v']
-    np.testing.assert_allclose([mark.get_xydata() for mark in marks], [[[0.02, 7.0]]])
-    assert ax.get_xlabel() == 'MD time (ps)'
+    np.testing.assert_allclose([mark.get_xydata() for mark in marks], [[[20, 7.0]]])
+    assert ax.get_xlabel() == 'MD step'
     assert set(words(ax)) == {'halt', 'learn above (2)', 'call DFT (5)', 'danger (10)'}
 
 

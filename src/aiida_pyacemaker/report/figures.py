@@ -20,19 +20,20 @@ PHASE_COLOURS = {
 THRESHOLDS = {'add_train': ('learn above', GOOD), 'call_dft': ('call DFT', WARM), 'danger': ('danger', ALARM)}
 
 
-def draw_gamma(
-    ax: Any, segments: Sequence[Mapping[str, Any]], *, timestep_ps: float, thresholds: Mapping[str, float]
-) -> None:
-    """Draw the largest γ of the system against time in ps, one line a segment, a mark where the MD halted."""
+def draw_gamma(ax: Any, segments: Sequence[Mapping[str, Any]], *, thresholds: Mapping[str, float]) -> None:
+    """Draw the largest γ of the system against the MD step, one line a segment, a mark where the MD halted.
+
+    Not against time: a segment that went back before an excursion has half the timestep.
+    """
     for segment in segments:
-        time = np.asarray(segment['step'], dtype=float) * timestep_ps
+        step = np.asarray(segment['step'], dtype=float)
         gamma = np.asarray(segment['max_gamma'], dtype=float)
-        if not len(time):
+        if not len(step):
             continue
-        ax.plot(time, gamma, color=CALM, linewidth=1.1)
+        ax.plot(step, gamma, color=CALM, linewidth=1.1)
         if segment['outcome'] in ('halted', 'danger'):
-            ax.axvline(time[-1], color=ALARM, linewidth=0.8, linestyle=':')
-            ax.plot(time[-1:], gamma[-1:], marker='v', color=ALARM, markersize=8, linestyle='none', label='halt')
+            ax.axvline(step[-1], color=ALARM, linewidth=0.8, linestyle=':')
+            ax.plot(step[-1:], gamma[-1:], marker='v', color=ALARM, markersize=8, linestyle='none', label='halt')
     for name, (words, colour) in THRESHOLDS.items():
         value = thresholds.get(f'threshold_{name}')
         if value:
@@ -40,7 +41,7 @@ def draw_gamma(
     ax.set_yscale('log')
     ax.margins(y=0.12)
     ax.yaxis.set_major_formatter('{x:g}')
-    ax.set_xlabel('MD time (ps)')
+    ax.set_xlabel('MD step')
     ax.set_ylabel('largest extrapolation grade γ')
     handles, labels = ax.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))

@@ -58,12 +58,11 @@ def draw_all(collected: Mapping[str, Any], folder: Path) -> dict[str, Path]:
 
     settings = collected['settings']
     thresholds = _thresholds(settings)
-    timestep = float(settings.get('md', {}).get('timestep_ps', 0.001))
     parity, learning = collected['parity'], collected['learning']
     drawings: dict[str, tuple[Any, Callable[[Any], None], tuple[float, float]]] = {
         'gamma': (
             collected['segments'],
-            partial(figures.draw_gamma, segments=collected['segments'], timestep_ps=timestep, thresholds=thresholds),
+            partial(figures.draw_gamma, segments=collected['segments'], thresholds=thresholds),
             (9.0, 3.4),
         ),
         'parity': (parity, partial(figures.draw_parity, parity=parity), (4.6, 4.2)),
