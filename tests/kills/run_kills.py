@@ -25,6 +25,7 @@ from aiida_pyacemaker.cli.daemon import start_daemon, stop_daemon
 from aiida_pyacemaker.cli.setup import set_up_machine
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
+from aiida_pyacemaker.workflows.submission import STILLBORN
 
 FOLDER = Path(os.environ.get('AIIDA_PATH', '.')).resolve()
 PSEUDO = Path('/usr/share/espresso/pseudo/Si.pz-vbc.UPF')
@@ -153,8 +154,10 @@ def gather(facts, n_kills, seed):
     labels = node.outputs.labels.part_000.get_frames()
     given = [np.abs(labels.atoms(row).positions - atoms.positions).max() for row, atoms in enumerate(frames)]
     facts['order_A'] = float(max(given))
-    scfs = [child for child in node.called_descendants if child.process_label == 'PwLabelWorkChain']
-    runs = [[run for run in scf.called if isinstance(run, orm.CalcJobNode)] for scf in scfs]
+    called = [child for child in node.called_descendants if child.process_status != STILLBORN]
+    facts['set_aside'] = len(node.called_descendants) - len(called)
+    scfs = [child for child in called if child.process_label == 'PwLabelWorkChain']
+    runs = [[run for run in scf.called if run in called and isinstance(run, orm.CalcJobNode)] for scf in scfs]
     facts['n_scf_workchains'] = len(scfs)
     facts['labels_bought_twice'] = sum(sum(run.is_finished_ok for run in each) > 1 for each in runs)
     facts['repeated'] = [[run.exit_status for run in each] for each in runs if len(each) > 1]

@@ -25,6 +25,7 @@ from aiida_pyacemaker.workflows.dft.spending import (
     count_scf_runs,
     list_frames,
 )
+from aiida_pyacemaker.workflows.submission import STILLBORN
 
 PSEUDO_FOLDER = Path('/usr/share/espresso/pseudo')
 CHEAP = {'dft': {'ecutwfc': 8.0, 'ecutrho': 32.0, 'kpoints_distance': 1.2, 'conv_thr_per_atom': 1e-9}}
@@ -239,3 +240,22 @@ def test_spin_stress_and_smearing_follow_the_design():
     cluster = scf_parameters(molecule('SiH4'), DftConfig(), (16.0, 64.0))
     assert cluster['SYSTEM']['smearing'] == 'gaussian' and not cluster['CONTROL']['tstress']
     assert cluster['ELECTRONS']['mixing_beta'] == 0.3
+
+
+def test_what_died_before_it_could_run_stands_for_no_frame_and_costs_nothing(aiida_profile, localhost):
+    """A step that was killed leaves a child that is set aside under the label of the one that counts."""
+    root = orm.WorkChainNode().store()
+    asked, frames = orm.Int(3).store(), []
+    for status in (STILLBORN, None, STILLBORN):
+        frame = orm.WorkChainNode(process_type=PW_LABEL_TYPE)
+        frame.base.links.add_incoming(root, LinkType.CALL_WORK, 'frame_00000')
+        frame.base.links.add_incoming(asked, LinkType.INPUT_WORK, 'max_iterations')
+        run = orm.CalcJobNode(computer=localhost)
+        run.set_option('resources', {'num_machines': 1, 'num_mpiprocs_per_machine': 1})
+        run.base.links.add_incoming(frame.store(), LinkType.CALL_CALC, 'iteration_01')
+        run.store().set_process_status(STILLBORN)
+        frame.set_process_state('killed' if status else 'running')
+        frame.set_process_status(status)
+        frames.append(frame)
+    (found,) = list_frames(root)
+    assert (found.pk, found.core_seconds, found.is_over) == (frames[1].pk, (), False)

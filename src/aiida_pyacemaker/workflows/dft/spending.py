@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.common.timezone import now
 
 from ...science.dft import CostModel, fit_cost_model
+from ..submission import STILLBORN
 from .ladder import MAX_RUNS
 from .pw_inputs import WORK
 from .reuse import PW_LABEL_TYPE
@@ -81,11 +82,17 @@ def list_frames(root: orm.WorkChainNode) -> list[FrameState]:
         with_incoming='parent',
         filters={'process_type': PW_LABEL_TYPE},
         edge_project='label',
-        project=['id', 'attributes.process_state', 'attributes.exit_status', f'extras.{WORK}'],
+        project=[
+            'attributes.process_status',
+            'id',
+            'attributes.process_state',
+            'attributes.exit_status',
+            f'extras.{WORK}',
+        ],
         tag='frame',
     )
     query.append(orm.Int, with_outgoing='frame', edge_filters={'label': 'max_iterations'}, project='attributes.value')
-    rows = list(query.iterall())
+    rows = [row for status, *row in query.iterall() if status != STILLBORN]
     runs = _core_seconds([row[0] for row in rows])
     return [
         FrameState(
@@ -156,10 +163,10 @@ def _core_seconds(frames: Sequence[int]) -> dict[int, list[float]]:
     query.append(
         orm.CalcJobNode,
         with_incoming='frame',
-        project=['id', 'ctime', 'mtime', 'attributes.resources'],
+        project=['attributes.process_status', 'id', 'ctime', 'mtime', 'attributes.resources'],
         tag='run',
     )
-    runs = list(query.iterall())
+    runs = [(frame, *run) for frame, status, *run in query.iterall() if status != STILLBORN]
     if not runs:
         return {}
     query = orm.QueryBuilder().append(orm.CalcJobNode, filters={'id': {'in': [row[1] for row in runs]}}, tag='run')
