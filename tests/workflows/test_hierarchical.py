@@ -163,13 +163,18 @@ def test_a_truncated_model_is_refused(teacher_files, tmp_path, aiida_profile):
 
 
 def test_failed_gates_bring_a_denser_pool_and_the_best_potential(make_builder):
-    """No potential meets a gate of 1e-6: a second, denser pool is tried, then the run ends with what there is."""
-    _, node = run_get_node(make_builder())
+    """The first labels do not span the basis, no potential meets a gate of 1e-6: each brings a denser pool, then the
+    run ends with what there is.
+    """
+    overrides = {**SMALL, 'validation': {**SMALL['validation'], 'max_attempts': 3}}
+    _, node = run_get_node(make_builder(overrides=overrides))
     assert node.exit_status == 601, (node.exit_status, node.exit_message)
     called = {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
-    assert {'distillation_1', 'validation_1', 'distillation_2', 'validation_2'} <= set(called)
-    assert called['distillation_2'].inputs.density.value > called['distillation_1'].inputs.density.value
-    pools = [len(called[name].outputs.pool) for name in ('distillation_1', 'distillation_2')]
-    assert pools[1] > pools[0]
-    assert called['validation_1'].exit_status == 601
+    attempts = [called[f'distillation_{attempt}'] for attempt in (1, 2, 3)]
+    assert [attempt.exit_status for attempt in attempts] == [411, 0, 0]
+    for column in ('pool', 'labelled'):
+        sizes = [len(attempt.outputs[column]) for attempt in attempts]
+        assert sizes[0] < sizes[1] < sizes[2], column
+    judged = {name: child.exit_status for name, child in called.items() if name.startswith('validation_')}
+    assert judged == {'validation_2': 601, 'validation_3': 601}
     assert {'potential', 'teacher', 'blocks'} <= set(node.outputs)
