@@ -24,7 +24,7 @@ FOLDER = Path(os.environ['AIIDA_PATH'])
 LIMIT_S = 1800.0
 # the example's loop, ended soon after its first halt: at most three SCFs, one of them kept out
 OVERRIDES = {
-    'md': {'n_steps': 720, 'temperature_end_K': 516.0},
+    'md': {'n_steps': 1500, 'temperature_end_K': 750.0},
     'strategy': {'budget': {'max_dft_calls': 3, 'n_held_out': 1}},
     'cutout': {'max_epicentres': 1},
     'finetune': {'n_surrogate_frames': 12, 'max_epochs': 20},
