@@ -31,6 +31,22 @@ class PoolConfig(Settings):
     n_md_frames: int = Field(60, ge=0)
     md_temperatures_K: tuple[Positive, ...] = (300.0, 900.0)
     md_steps_between_frames: Count = 20
+    n_volumes: int = Field(0, ge=0)
+    volume_strain_max: float = Field(0.1, gt=0, lt=0.5)
+    n_sheared: int = Field(0, ge=0)
+    n_monte_carlo: int = Field(0, ge=0)
+    monte_carlo_amplitude: Positive = 0.3
+    monte_carlo_distance_fraction: Positive = 0.75
+    n_liquid: int = Field(0, ge=0)
+    n_quenched: int = Field(0, ge=0)
+    melt_temperature_K: Positive = 3000.0
+    n_random: int = Field(0, ge=0)
+    random_distance_fraction: Positive = 0.8
+    n_interstitial: int = Field(0, ge=0)
+    n_antisite: int = Field(0, ge=0)
+    n_surface: int = Field(0, ge=0)
+    n_normal_modes: int = Field(0, ge=0)
+    normal_mode_temperatures_K: tuple[Positive, ...] = (300.0, 600.0, 1000.0)
     n_dimers: int = Field(20, ge=0)
     max_atoms: Count = 64
     min_distance_fraction: Positive = 0.6

@@ -11,12 +11,19 @@ from ase import Atoms
 from numpy.random import Generator
 
 from ..config import PoolConfig
+from .generators.defects import make_antisites, make_interstitials
+from .generators.melt import Melt, run_melt
 from .generators.molecular_dynamics import Schedule, run_langevin
+from .generators.monte_carlo import make_monte_carlo_rattled
+from .generators.normal_modes import make_normal_modes
+from .generators.random_packing import make_random
 from .generators.rattled import make_rattled
+from .generators.series import make_sheared, make_volume_series
 from .generators.strained import make_strained
+from .generators.surfaces import make_surfaces
 from .generators.vacancy import COPIES_PER_SITE, make_vacancies
 from .lattice import most_compact_supercell
-from .screening import Screen
+from .screening import NO_ROOM, Screen
 
 GROUP_SIZE = 5  # frames drawn one after another share a group, so that a held-out frame has no neighbour in training
 RATTLED_STRAIN_FRACTION = 0.25
@@ -58,6 +65,15 @@ class Bench:
     def hosts(self) -> list[tuple[int, Atoms]]:
         """Return index and supercell of the crystals large enough for a point defect."""
         return [(i, cell) for i, cell in self.supercells if cell.pbc.all() and len(cell) >= MIN_VACANCY_HOST]
+
+    @cached_property
+    def compositions(self) -> list[tuple[int, Atoms]]:
+        """Return index and supercell of the first crystal of each composition: a liquid forgets its lattice."""
+        first: dict[str, tuple[int, Atoms]] = {}
+        for index, cell in self.supercells:
+            if cell.pbc.all():
+                first.setdefault(cell.symbols.formula.reduce()[0].format('hill'), (index, cell))
+        return list(first.values())
 
     def job(self, name: str, make: Callable[..., Iterable[Atoms]], *args: Any, **options: Any) -> Job:
         """Return the job that screens what ``make(*args, count=, rng=, **options)`` returns."""
@@ -107,10 +123,92 @@ def md_jobs(bench: Bench) -> list[Job]:
     return [Job(name=f'md_{i}_{kelvin:g}K', make=partial(run, cell, kelvin)) for i, (cell, kelvin) in enumerate(runs)]
 
 
+def volume_jobs(bench: Bench) -> list[Job]:
+    """Return a job a crystal."""
+    strain = bench.config.volume_strain_max
+    return [bench.job(f'volumes_{i}', make_volume_series, atoms, strain_max=strain) for i, atoms in bench.crystals]
+
+
+def sheared_jobs(bench: Bench) -> list[Job]:
+    """Return a job a crystal."""
+    strain = bench.config.strain_max
+    return [bench.job(f'sheared_{i}', make_sheared, atoms, strain_max=strain) for i, atoms in bench.crystals]
+
+
+def monte_carlo_jobs(bench: Bench) -> list[Job]:
+    """Return a job a supercell."""
+    options = {
+        'amplitude': bench.config.monte_carlo_amplitude,
+        'min_distance_fraction': bench.config.monte_carlo_distance_fraction,
+    }
+    return [bench.job(f'monte_carlo_{i}', make_monte_carlo_rattled, cell, **options) for i, cell in bench.supercells]
+
+
+def melt_jobs(bench: Bench, *, quench: bool) -> list[Job]:
+    """Return a job a composition."""
+    melt = Melt(
+        temperature_K=bench.config.melt_temperature_K, steps=bench.config.md_steps_between_frames, quench=quench
+    )
+
+    def run(cell: Atoms, count: int, rng: Generator) -> Made:
+        return run_melt(cell, melt, screen=bench.screen, count=count, rng=rng)
+
+    name = 'quenched' if quench else 'liquid'
+    return [Job(name=f'{name}_{i}', make=partial(run, cell)) for i, cell in bench.compositions]
+
+
+def random_jobs(bench: Bench) -> list[Job]:
+    """Return a job a composition; structures that found no room are counted under ``no_room``."""
+    fraction = bench.config.random_distance_fraction
+
+    def run(cell: Atoms, count: int, rng: Generator) -> Made:
+        made = make_random(cell, count=count, min_distance_fraction=fraction, rng=rng)
+        kept, dropped = bench.screen.keep(made)
+        return kept, {**dropped, **({NO_ROOM: count - len(made)} if len(made) < count else {})}
+
+    return [Job(name=f'random_{i}', make=partial(run, cell)) for i, cell in bench.compositions]
+
+
+def interstitial_jobs(bench: Bench) -> list[Job]:
+    """Return a job a host."""
+    options = {'amplitudes': bench.config.rattle_amplitudes, 'calculator': bench.screen.calculator}
+    return [bench.job(f'interstitial_{i}', make_interstitials, cell, **options) for i, cell in bench.hosts]
+
+
+def antisite_jobs(bench: Bench) -> list[Job]:
+    """Return a job a host with two elements or more."""
+    options = {'amplitudes': bench.config.rattle_amplitudes, 'calculator': bench.screen.calculator}
+    mixed = [(i, cell) for i, cell in bench.hosts if len(set(cell.numbers)) > 1]
+    return [bench.job(f'antisite_{i}', make_antisites, cell, **options) for i, cell in mixed]
+
+
+def surface_jobs(bench: Bench) -> list[Job]:
+    """Return a job a crystal."""
+    options = {'amplitudes': bench.config.rattle_amplitudes, 'max_atoms': bench.config.max_atoms}
+    return [bench.job(f'surface_{i}', make_surfaces, atoms, **options) for i, atoms in bench.crystals]
+
+
+def normal_mode_jobs(bench: Bench) -> list[Job]:
+    """Return a job a molecule."""
+    options = {'temperatures_K': bench.config.normal_mode_temperatures_K, 'calculator': bench.screen.calculator}
+    molecules = [(i, atoms) for i, atoms in enumerate(bench.prototypes) if not atoms.pbc.any() and len(atoms) > 1]
+    return [bench.job(f'normal_modes_{i}', make_normal_modes, atoms, **options) for i, atoms in molecules]
+
+
 # Each recipe has its own stream by its place: append, never insert, or the pools of a seed change.
 RECIPES = (
     Recipe(kind='strained', count='n_strained', jobs=strained_jobs),
     Recipe(kind='rattled', count='n_rattled', jobs=rattled_jobs),
     Recipe(kind='vacancy', count='n_vacancy', jobs=vacancy_jobs, group_size=COPIES_PER_SITE),
     Recipe(kind='md', count='n_md_frames', jobs=md_jobs),
+    Recipe(kind='volume', count='n_volumes', jobs=volume_jobs),
+    Recipe(kind='sheared', count='n_sheared', jobs=sheared_jobs),
+    Recipe(kind='monte_carlo', count='n_monte_carlo', jobs=monte_carlo_jobs),
+    Recipe(kind='liquid', count='n_liquid', jobs=partial(melt_jobs, quench=False)),
+    Recipe(kind='quenched', count='n_quenched', jobs=partial(melt_jobs, quench=True)),
+    Recipe(kind='random', count='n_random', jobs=random_jobs),
+    Recipe(kind='interstitial', count='n_interstitial', jobs=interstitial_jobs, group_size=COPIES_PER_SITE),
+    Recipe(kind='antisite', count='n_antisite', jobs=antisite_jobs, group_size=COPIES_PER_SITE),
+    Recipe(kind='surface', count='n_surface', jobs=surface_jobs),
+    Recipe(kind='normal_modes', count='n_normal_modes', jobs=normal_mode_jobs),
 )

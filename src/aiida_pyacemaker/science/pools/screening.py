@@ -15,7 +15,7 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from ..frames import Frames
 
 NON_FINITE, TOO_CLOSE, LARGE_FORCE, MD_STOPPED = 'non_finite', 'too_close', 'large_force', 'md_stopped'
-REFUSED, NO_MINIMUM = 'refused', 'no_minimum'
+REFUSED, NO_MINIMUM, NOT_MOLTEN, NO_ROOM = 'refused', 'no_minimum', 'not_molten', 'no_room'
 REFUSALS = (ValueError, CalculatorError)  # what a calculator raises for a structure that it cannot describe
 
 

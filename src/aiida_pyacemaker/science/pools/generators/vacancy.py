@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -22,11 +22,22 @@ def make_vacancies(
     The relaxation is cut after ``RELAXATION_STEPS`` steps at fixed cell; standard deviations (Å) of ``amplitudes``
     follow in turn.
     """
-    frames: list[Atoms] = []
-    while len(frames) < count:
+
+    def remove() -> Atoms:
         defective = atoms.copy()
         del defective[int(rng.integers(len(atoms)))]
-        relaxed, _ = relax_structure(defective, calculator, cell='fixed', fmax=0.05, max_steps=RELAXATION_STEPS)
+        return defective
+
+    return relaxed_copies(remove, count=count, amplitudes=amplitudes, calculator=calculator, rng=rng)
+
+
+def relaxed_copies(
+    draw: Callable[[], Atoms], *, count: int, amplitudes: Sequence[float], calculator: Calculator, rng: Generator
+) -> list[Atoms]:
+    """Return ``count`` frames in runs of ``COPIES_PER_SITE``: what ``draw`` gave, briefly relaxed, then rattled."""
+    frames: list[Atoms] = []
+    while len(frames) < count:
+        relaxed, _ = relax_structure(draw(), calculator, cell='fixed', fmax=0.05, max_steps=RELAXATION_STEPS)
         frames.append(relaxed)
         for index in range(COPIES_PER_SITE - 1):
             copy = relaxed.copy()
