@@ -43,7 +43,7 @@ def test_a_student_is_made_and_goes_on_learning(name, trainers, request, task_co
     again = FinetuneWorkChain.get_builder_from_protocol(
         task_code,
         protocol='fast',
-        overrides={'finetune': {'max_epochs': 2, 'n_surrogate_frames': 3},
+        overrides={'finetune': {'max_epochs': 2, 'n_surrogate_frames': 3}, 'thresholds': {'threshold_call_dft': 4.0},
                    'fit': {'number_of_functions_per_element': 25, 'cutoff': 4.5}},
         teacher=node.inputs.teacher,
         potential=first.potential,
@@ -63,6 +63,8 @@ def test_a_student_is_made_and_goes_on_learning(name, trainers, request, task_co
     before, after = (metrics.get_dict() for metrics in (first.metrics, second['metrics']))
     assert after['reference_energies'] == before['reference_energies']
     assert set(after['sources']) == {'teacher_00', 'dft_01', 'surrogate_01'}
+    if name == 'embedded':
+        assert after['sources']['dft_01']['trained_atoms_above_call']['threshold'] == 4.0
     for potential in (first.potential, second['potential']):
         files = potential.base.attributes.get('sha256')
         assert {'potential.yaml', 'potential.yace', 'potential.asi', 'baseline.json', 'canary.json'} <= set(files)
