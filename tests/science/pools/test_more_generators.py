@@ -158,6 +158,17 @@ def test_normal_modes_carry_half_kT_each():
     assert np.mean(energies) == pytest.approx(1.5 * units.kB * kelvin, rel=0.16)
 
 
+def test_pair_scans_hold_every_pair_and_count_the_absurd():
+    config = PoolConfig(n_strained=0, n_rattled=0, n_vacancy=0, n_md_frames=0, n_pairs=36)
+    pool = make_pool([bulk('CuAu', 'cesiumchloride', a=3.1)], config, calculator=EMT(), rng=seeded())
+    pairs = [atoms for atoms in pool.frames.iter_atoms() if not atoms.pbc.any()]
+    distances = np.array([atoms.get_distance(0, 1) for atoms in pairs])
+    assert {'-'.join(sorted(atoms.symbols)) for atoms in pairs} == {'Au-Au', 'Au-Cu', 'Cu-Cu'}
+    assert distances.max() == pytest.approx(6.0) and distances.min() < 2.2
+    # 12 distances a pair, half an ångström apart: 0.5, 1.0 and, for 1.32 + 1.36 Å radii and their like, 1.5 are absurd
+    assert pool.dropped == {'too_close': 9} and len(pairs) == 27
+
+
 def test_a_pool_reaches_every_generator_by_its_count_and_the_first_ones_do_not_notice():
     alloy = bulk('CuAu', 'cesiumchloride', a=3.1)
     few = {

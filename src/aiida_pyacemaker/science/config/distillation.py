@@ -47,6 +47,7 @@ class PoolConfig(Settings):
     n_surface: int = Field(0, ge=0)
     n_normal_modes: int = Field(0, ge=0)
     normal_mode_temperatures_K: tuple[Positive, ...] = (300.0, 600.0, 1000.0)
+    n_pairs: int = Field(0, ge=0)
     n_dimers: int = Field(20, ge=0)
     max_atoms: Count = 64
     min_distance_fraction: Positive = 0.6

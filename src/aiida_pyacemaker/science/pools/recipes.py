@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import combinations_with_replacement
 from typing import Any
 
 from ase import Atoms
@@ -12,6 +13,7 @@ from numpy.random import Generator
 
 from ..config import PoolConfig
 from .generators.defects import make_antisites, make_interstitials
+from .generators.dimers import make_pair_scan
 from .generators.melt import Melt, run_melt
 from .generators.molecular_dynamics import Schedule, run_langevin
 from .generators.monte_carlo import make_monte_carlo_rattled
@@ -195,6 +197,13 @@ def normal_mode_jobs(bench: Bench) -> list[Job]:
     return [bench.job(f'normal_modes_{i}', make_normal_modes, atoms, **options) for i, atoms in molecules]
 
 
+def pair_jobs(bench: Bench) -> list[Job]:
+    """Return a job a pair of elements, those with themselves included."""
+    elements = sorted({symbol for atoms in bench.prototypes for symbol in atoms.symbols})
+    pairs = combinations_with_replacement(elements, 2)
+    return [bench.job(f'pairs_{"-".join(pair)}', make_pair_scan, pair) for pair in pairs]
+
+
 # Each recipe has its own stream by its place: append, never insert, or the pools of a seed change.
 RECIPES = (
     Recipe(kind='strained', count='n_strained', jobs=strained_jobs),
@@ -211,4 +220,5 @@ RECIPES = (
     Recipe(kind='antisite', count='n_antisite', jobs=antisite_jobs, group_size=COPIES_PER_SITE),
     Recipe(kind='surface', count='n_surface', jobs=surface_jobs),
     Recipe(kind='normal_modes', count='n_normal_modes', jobs=normal_mode_jobs),
+    Recipe(kind='pairs', count='n_pairs', jobs=pair_jobs),
 )

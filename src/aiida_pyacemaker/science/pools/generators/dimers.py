@@ -8,8 +8,11 @@ from itertools import combinations_with_replacement
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
+from numpy.random import Generator
 
 from ...frames import Frames
+
+PAIR_RANGE_A = (0.5, 6.0)
 
 
 def dimer_scan(elements: Sequence[str], *, count: int, shortest: float = 0.5, longest: float = 2.0) -> Frames:
@@ -24,3 +27,9 @@ def dimer_scan(elements: Sequence[str], *, count: int, shortest: float = 0.5, lo
             structures.append(Atoms(pair, positions=[[0.0, 0.0, 0.0], [0.0, 0.0, distance]]))
             groups.append(group)
     return Frames.from_atoms(structures, config_type=['dimer'] * len(structures), group=groups)
+
+
+def make_pair_scan(pair: Sequence[str], *, count: int, rng: Generator) -> list[Atoms]:
+    """Return ``count`` non-periodic pairs at distances evenly spaced from 0.5 to 6 Å; nothing is random."""
+    del rng
+    return [Atoms(list(pair), positions=[[0.0, 0.0, 0.0], [0.0, 0.0, d]]) for d in np.linspace(*PAIR_RANGE_A, count)]
