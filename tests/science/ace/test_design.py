@@ -61,5 +61,5 @@ def test_positions_that_are_not_finite_never_give_finite_rows():
 
 def test_nonlinear_potentials_have_no_rows():
     curved = replace(true_potential(), embeddings=(Embedding(parameters=(1.0, 0.5)),) * 2)
-    with pytest.raises(ValueError, match=r'nonlinear .*trainer\.pacemaker'):
+    with pytest.raises(ValueError, match=r'embeddings .*trainer\.pacemaker'):
         design_rows(curved, bulk('Al'))
