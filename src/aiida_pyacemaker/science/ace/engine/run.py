@@ -86,8 +86,10 @@ def _run_in_parts(work: Any, n_chunks: int) -> None:
     """Call ``work((begin, end))`` until all chunks are done, on as many threads as there are."""
     threads = min(thread_count(), n_chunks)
     if threads > 1:
-        parts = pairwise(n_chunks * i // threads for i in range(threads + 1))
-        list(_pool(threads, os.getpid()).map(work, parts))
+        own, *others = pairwise(n_chunks * i // threads for i in range(threads + 1))
+        elsewhere = _pool(threads, os.getpid()).map(work, others)
+        work(own)  # this thread does its share: one less to wake
+        list(elsewhere)
     elif n_chunks:
         work((0, n_chunks))
 
