@@ -109,6 +109,19 @@ def test_a_wall_limit_adds_a_boundary_and_the_budget_ends_the_run(inputs):
     assert outputs['restart'].uuid == second.outputs.restart.uuid
 
 
+def test_a_stride_ends_before_the_goal_and_the_next_goes_on(inputs):
+    outputs, node = run_get_node(ExplorationWorkChain, **inputs, until_step=orm.Int(20))
+    assert node.is_finished_ok, node.exit_message
+    assert (outputs['outcome'].value, outputs['summary']['last_step']) == ('stride', 20)
+    assert not outputs['summary']['rolled_back']
+    del inputs['structure']
+    outputs, node = run_get_node(ExplorationWorkChain, **inputs, restart=outputs['restart'], until_step=orm.Int(40))
+    assert node.is_finished_ok, node.exit_message
+    assert (outputs['outcome'].value, outputs['summary']['first_step']) == ('goal', 20)
+    with pytest.raises(ValueError, match='until_step = 0: expected a step above 0'):
+        run_get_node(ExplorationWorkChain, **inputs, restart=outputs['restart'], until_step=orm.Int(0))
+
+
 def test_the_same_again_is_served_from_the_cache_although_its_remote_folder_is_gone(inputs):
     with enable_caching(identifier='aiida.calculations:pyacemaker.*'):
         _, first = run_get_node(ExplorationWorkChain, **inputs)

@@ -16,7 +16,7 @@ from ..science.config import ActiveLearningThresholds, LammpsConfig, MdConfig
 from ..science.md import script
 from ..science.student import read_canary
 from .base import DEFAULT_RESOURCES, ONE_THREAD
-from .lammps_checks import soft_limit, validate_inputs
+from .lammps_checks import soft_limit, validate_inputs, validate_until_step
 
 # dumps are text of 17 digits: less than half of it travels; one that a kill left as it was is read as it is
 PACK_DUMPS = 'for dump in *.dump; do [ -e "$dump" ] && gzip -1 -f "$dump"; done; true'
@@ -43,6 +43,8 @@ class LammpsCalculation(CalcJob):
         spec.input('md', valid_type=orm.Dict, help='Settings, see `MdConfig`; `n_steps` is the absolute goal step.')
         spec.input('thresholds', valid_type=orm.Dict, help='Settings, see `ActiveLearningThresholds`.')
         spec.input('seed', valid_type=orm.Int, help='Seed of velocities and of random forces.')
+        spec.input('until_step', valid_type=orm.Int, required=False, validator=validate_until_step,
+                   help='Absolute step that ends this run before the goal; ramps stay over `n_steps`.')  # fmt: skip
         spec.input('soft_start', valid_type=orm.Bool, default=lambda: orm.Bool(False),
                    help='Damp the first steps strongly, after the potential was swapped.')  # fmt: skip
         spec.input('settings', valid_type=orm.Dict, default=lambda: orm.Dict({}),
@@ -54,7 +56,7 @@ class LammpsCalculation(CalcJob):
     @classmethod
     def _define_outputs(cls, spec: Any) -> None:
         spec.output('outcome', valid_type=orm.Str, required=False,
-                    help='`goal`, `halted`, `danger`, `walltime`, `lost_atoms` or `non_finite`.')  # fmt: skip
+                    help='`goal`, `stride`, `halted`, `danger`, `walltime`, `lost_atoms` or `non_finite`.')  # fmt: skip
         spec.output('summary', valid_type=orm.Dict, required=False, help='Steps, halt, checks, speed.')
         spec.output('frames', valid_type=AtomicDatasetData, required=False,
                     help='Frames before the end with γ, in time order; steps: `summary["frame_steps"]`.')  # fmt: skip
@@ -143,4 +145,5 @@ class LammpsCalculation(CalcJob):
             pbc=(True, True, True) if structure is None else tuple(next(structure.iter_ase()).pbc),
             wall_seconds=None if limit is None else soft_limit(limit),
             canary=read_canary(root),
+            until_step=None if 'until_step' not in self.inputs else self.inputs.until_step.value,
         )

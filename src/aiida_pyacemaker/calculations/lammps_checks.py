@@ -44,6 +44,11 @@ def validate_start(inputs: Any) -> str | None:
     return None
 
 
+def validate_until_step(node: Any, _: Any) -> str | None:
+    """Return what is wrong with an end of its own: MD starts at step 0 and counts up."""
+    return None if node is None or node.value > 0 else f'until_step = {node.value}: expected a step above 0'
+
+
 def validate_settings(inputs: Any) -> str | None:
     """Return what is wrong with the settings of MD, thresholds and program, alone and together."""
     values = {port: inputs[port].get_dict() for port in SETTINGS if port in inputs}

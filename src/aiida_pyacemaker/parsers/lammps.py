@@ -47,7 +47,7 @@ class LammpsParser(ProgramParser):
         if log.failure == 'refused':
             return self.exit_codes.ERROR_REFUSED_BY_LAMMPS.format(message=one_line(log.error))
         checks = read_checks(self._text(script.CHECK_LOG))
-        record = read_segment(folder, log, checks, elements=self.node.inputs.potential.elements, **self._settings())
+        record = read_segment(folder, log, checks, self._plan())
         if not knows_free_atoms and len(record.frames):
             log = replace(log, thermo=add_energy(log.thermo, self._free_atoms(record.frames.atoms(0))))
         self._attach(folder, log, checks, record)
@@ -70,11 +70,14 @@ class LammpsParser(ProgramParser):
             energies = AcePotential.read(path).reference_energies
         return sum(energies[symbol] for symbol in atoms.symbols)
 
-    def _settings(self) -> dict[str, Any]:
-        return {
-            'md': MdConfig.model_validate(self.node.inputs.md.get_dict()),
-            'thresholds': ActiveLearningThresholds.model_validate(self.node.inputs.thresholds.get_dict()),
-        }
+    def _plan(self) -> script.Plan:
+        inputs = self.node.inputs
+        return script.Plan(
+            md=MdConfig.model_validate(inputs.md.get_dict()),
+            thresholds=ActiveLearningThresholds.model_validate(inputs.thresholds.get_dict()),
+            elements=inputs.potential.elements,
+            until_step=inputs.until_step.value if 'until_step' in inputs else None,
+        )
 
     def _attach(self, folder: Path, log: LogRecord, checks: dict[str, Any], record: SegmentRecord) -> None:
         if len(record.frames):

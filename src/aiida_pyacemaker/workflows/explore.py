@@ -14,6 +14,8 @@ from .lammps_base import HALTS, LammpsBaseWorkChain
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .submission import SubmitOnce
 
+MD_PORTS = ('potential', 'structure', 'restart', 'md', 'until_step', 'thresholds', 'seed', 'soft_start', 'settings')
+
 
 class ExplorationWorkChain(SubmitOnce, WorkChain):
     """Run MD from a structure or a restart file, and judge its end: is there something to learn, where to go on."""
@@ -43,7 +45,8 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
             cls.run_md,
             cls.inspect_md,
         )
-        spec.output('outcome', valid_type=orm.Str, help='`goal`, `halted`, `danger`, `lost_atoms` or `non_finite`; '
+        spec.output('outcome', valid_type=orm.Str,
+                    help='`goal`, `stride` (at `until_step`), `halted`, `danger`, `lost_atoms` or `non_finite`; '
                     '`walltime` when the segments are spent.')  # fmt: skip
         spec.output('summary', valid_type=orm.Dict, help='Steps, halt, checks, speed, where to resume.')
         spec.output('frames', valid_type=AtomicDatasetData, required=False,
@@ -88,8 +91,7 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
 
     def run_md(self) -> Any:
         """Run the MD, through kills, wall limits and a first excursion."""
-        ports = ('potential', 'structure', 'restart', 'md', 'thresholds', 'seed', 'soft_start', 'settings')
-        lammps = {port: self.inputs.get(port) for port in ports}
+        lammps = {port: self.inputs[port] for port in MD_PORTS if port in self.inputs}
         inputs = {
             'lammps': {**lammps, 'code': self.inputs.lammps_code, 'metadata': {'options': dict(self.inputs.options)}},
             'max_iterations': self.inputs.max_segments,

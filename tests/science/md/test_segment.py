@@ -10,6 +10,7 @@ from stand_in import LennardJones, Table, copper, run_segment
 
 from aiida_pyacemaker.science.config import ActiveLearningThresholds, MdConfig
 from aiida_pyacemaker.science.md import (
+    Plan,
     Segment,
     read_checks,
     read_dump,
@@ -21,16 +22,16 @@ from aiida_pyacemaker.science.md import (
 from aiida_pyacemaker.science.md.student import load_student
 
 
-def record_of(folder, log, md=None, rule=None):
+def record_of(folder, log, md=None, rule=None, **options):
     md = MdConfig(**{'n_steps': 100, 'dump_every': 10, 'timestep_ps': 0.002, **(md or {})})
     rule = ActiveLearningThresholds(**(rule or {}))
     checks = read_checks((folder / 'gamma.log').read_text())
-    return read_segment(folder, log, checks, elements=['Cu'], md=md, thresholds=rule), checks
+    return read_segment(folder, log, checks, Plan(md=md, thresholds=rule, elements=['Cu'], **options)), checks
 
 
-def resume(folder, old, load=load_student, **options):
+def resume(folder, old, load=load_student, *, restart='final.restart', **options):
     folder.mkdir()
-    shutil.copy(old / 'final.restart', folder / 'start.restart')
+    shutil.copy(old / restart, folder / 'start.restart')
     return run_segment(folder, load, **options)
 
 
@@ -92,6 +93,23 @@ def test_a_resumed_nose_hoover_run_is_the_uninterrupted_one(tmp_path):
     # the end of a segment sums forces in another order: equal to round-off, which 50 steps enlarge
     for name in ('Temp', 'PotEng', 'TotEng'):
         assert log.thermo[name] == pytest.approx(whole.thermo[name][5:], rel=1e-9)
+
+
+@pytest.mark.parametrize('ensemble', ['nvt', 'npt'])
+def test_strides_are_the_bits_of_a_run_with_the_same_boundary_and_ramps_are_over_the_goal(tmp_path, ensemble):
+    """One run to the goal leaves a restart file at step 50; a stride ends there. Both are gone on from."""
+    md = {'ensemble': ensemble, 'temperature_start_K': 300, 'temperature_end_K': 900, 'restart_every': 50}
+    run_segment(tmp_path / 'whole', load_student, md=md)
+    _, log = run_segment(tmp_path / 'stride', load_student, md=md, until_step=50)
+    record, _ = record_of(tmp_path / 'stride', log, md, until_step=50)
+    assert (record.outcome, record.summary['last_step'], record.summary['goal_step']) == ('stride', 50, 100)
+    assert record.summary['learning_row'] is None
+    resume(tmp_path / 'a', tmp_path / 'whole', md=md, restart='restart.a')
+    _, log = resume(tmp_path / 'b', tmp_path / 'stride', md=md, until_step=200)
+    for name in ('last.dump', 'gamma.log', 'ring.80.dump'):
+        assert filecmp.cmp(tmp_path / 'a' / name, tmp_path / 'b' / name, shallow=False), name
+    record, _ = record_of(tmp_path / 'b', log, md, until_step=200)
+    assert (record.outcome, record.summary['last_step']) == ('goal', 100)
 
 
 def test_frames_are_in_time_order_with_the_grades_of_their_step(tmp_path):

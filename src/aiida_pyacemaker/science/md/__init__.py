@@ -4,12 +4,13 @@ from .checks import check_baseline, check_box, check_intervals, check_wall_limit
 from .dump import Snapshot, read_dump, read_restart_step, to_frames
 from .halting import Halt, choose_learning_frame, find_excursion, find_halt, is_physical
 from .log import LogRecord, read_checks, read_log, read_thermo
-from .script import Segment, write_script, write_structure
+from .script import Plan, Segment, write_script, write_structure
 from .segment import SegmentRecord, read_segment
 
 __all__ = [
     'Halt',
     'LogRecord',
+    'Plan',
     'Segment',
     'SegmentRecord',
     'Snapshot',

@@ -32,17 +32,32 @@ _BAR_PER_GPA = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segment:
-    """What one segment needs to know; it ends at step ``md.n_steps``, at a halt or before ``wall_seconds``.
+class Plan:
+    """What a segment is to do and who reads it must know; it ends at :attr:`last_step` where nothing stops it.
 
-    elements: one per LAMMPS type; pair_lines: ``pair_style`` and ``pair_coeff``; pbc: of the structure; from_restart:
-    start from ``start.restart`` instead of ``start.data``; wall_seconds: None for no limit; canary: the frame in
-    ``canary.data`` and its γ, None when the potential has none.
+    elements: one per LAMMPS type; until_step: absolute step that ends it before the goal, None for the goal.
     """
 
     md: MdConfig
     thresholds: ActiveLearningThresholds
     elements: Sequence[str]
+    until_step: int | None = None
+
+    @property
+    def last_step(self) -> int:
+        """Return the goal ``md.n_steps``, or ``until_step`` where that comes first; ramps are over the goal."""
+        return self.md.n_steps if self.until_step is None else min(self.until_step, self.md.n_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment(Plan):
+    """What the script of one segment needs to know.
+
+    pair_lines: ``pair_style`` and ``pair_coeff``; pbc: of the structure; from_restart: start from ``start.restart``
+    instead of ``start.data``; wall_seconds: it ends itself before, None for no limit; canary: the frame in
+    ``canary.data`` and its γ, None when the potential has none.
+    """
+
     pair_lines: Sequence[str]
     seed: int
     from_restart: bool = False
@@ -223,14 +238,14 @@ def _outputs(segment: Segment) -> list[str]:
 def _dynamics(segment: Segment) -> list[str]:
     md = segment.md
     ramp = f'{md.temperature_start_K:.17g} {md.temperature_end_K:.17g}'
-    goal = f'run {md.n_steps} upto start 0 stop {md.n_steps}'
+    goal = f'run {segment.last_step} upto start 0 stop {md.n_steps}'
     seeds = _seeds(segment)
     first = [] if segment.from_restart else [f'write_restart {BEGIN_RESTART}']
     soft = []
     if segment.soft_start and md.soft_start_steps:
         until = f'step+{md.soft_start_steps}'
         soft = [
-            f'variable SOFT equal $(ternary({until}<{md.n_steps},{until},{md.n_steps}):%.0f)',
+            f'variable SOFT equal $(ternary({until}<{segment.last_step},{until},{segment.last_step}):%.0f)',
             'print "SOFT_START until ${SOFT}"',
             'fix integrate all nve',
             f'fix bath all langevin {ramp} {md.soft_start_damping_ps:.17g} {seeds[1]}',

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import ActiveLearningThresholds, MdConfig
 from ..frames import Frames
 from .dump import Snapshot, read_dump, read_restart_step, to_frames
 from .halting import choose_learning_frame, is_per_atom, is_physical
 from .log import LogRecord
-from .script import ALTERNATING_RESTARTS, BEGIN_RESTART, COARSE_PATTERN, FIRST_DUMP, LAST_DUMP, RING_PATTERN
+from .script import ALTERNATING_RESTARTS, BEGIN_RESTART, COARSE_PATTERN, FIRST_DUMP, LAST_DUMP, RING_PATTERN, Plan
 
-Outcome = Literal['goal', 'halted', 'danger', 'walltime', 'lost_atoms', 'non_finite']
+Outcome = Literal['goal', 'stride', 'halted', 'danger', 'walltime', 'lost_atoms', 'non_finite']
+CALM = ('goal', 'stride', 'walltime')
 Columns = Mapping[str, NDArray[np.float64]]
 
 
@@ -35,29 +35,22 @@ class SegmentRecord:
     restart_previous: str | None
 
 
-def read_segment(
-    folder: Path,
-    log: LogRecord,
-    checks: Columns,
-    *,
-    elements: Sequence[str],
-    md: MdConfig,
-    thresholds: ActiveLearningThresholds,
-) -> SegmentRecord:
-    """Read the files in ``folder``; those that are missing or cut off are left out."""
-    shots = _read_snapshots(folder)
-    frames, steps = to_frames(shots, elements), [shot.step for shot in shots]
-    outcome = _outcome(log, md)
-    excursion = _excursion_start(checks) if outcome not in ('goal', 'walltime') else None
+def read_segment(folder: Path, log: LogRecord, checks: Columns, plan: Plan) -> SegmentRecord:
+    """Read the files in ``folder`` that a segment with this ``plan`` left; what is missing or cut off is left out."""
+    shots, md = _read_snapshots(folder), plan.md
+    frames, steps = to_frames(shots, plan.elements), [shot.step for shot in shots]
+    outcome = _outcome(log, plan)
+    excursion = _excursion_start(checks) if outcome not in CALM else None
     restart = _newest_restart(folder, before=excursion)
     judged = frames.with_columns(energy=_energies(log, steps)) if steps else frames
-    learning = None if outcome in ('goal', 'walltime') else choose_learning_frame(judged, steps, thresholds)
+    learning = None if outcome in CALM else choose_learning_frame(judged, steps, plan.thresholds)
     n_atoms = len(shots[0].columns['id']) if shots else log.n_atoms
     summary = {
         'outcome': outcome,
         'first_step': _first_step(folder, log),
         'last_step': steps[-1] if outcome is not None and log.failure is None and steps else log.last_step,
         'goal_step': md.n_steps,
+        'until_step': plan.until_step,
         'halts': {name: {'step': step, 'value': value} for name, (step, value) in log.halts.items()},
         'n_checks': len(checks['step']),
         'largest_gamma': float(checks['max_gamma'].max(initial=0.0)),
@@ -71,7 +64,7 @@ def read_segment(
         'restart_previous_step': None if restart is None else read_restart_step(folder / restart),
         'soft_start_until': log.soft_start_until,
         'canary': {name: {'found': found, 'expected': value} for name, (found, value) in log.canary.items()},
-        'persistence': 'atom' if is_per_atom(thresholds, n_atoms) else 'system',
+        'persistence': 'atom' if is_per_atom(plan.thresholds, n_atoms) else 'system',
         'ensemble': md.ensemble,
         'timestep_ps': md.timestep_ps,
         'n_atoms': n_atoms,
@@ -81,14 +74,15 @@ def read_segment(
     return SegmentRecord(outcome=outcome, frames=frames, summary=summary, restart_previous=restart)
 
 
-def _outcome(log: LogRecord, md: MdConfig) -> Outcome | None:
+def _outcome(log: LogRecord, plan: Plan) -> Outcome | None:
     if log.ending == 'halt':
         return 'danger' if 'danger' in log.halts else 'halted'
     if log.failure == 'lost_atoms' or log.failure == 'non_finite':
         return log.failure
+    planned: Outcome = 'goal' if plan.last_step == plan.md.n_steps else 'stride'
     if log.ending == 'walltime':
-        return 'goal' if (log.last_step or 0) >= md.n_steps else 'walltime'
-    return 'goal' if log.ending == 'completed' else None
+        return planned if (log.last_step or 0) >= plan.last_step else 'walltime'
+    return planned if log.ending == 'completed' else None
 
 
 def _read_snapshots(folder: Path) -> list[Snapshot]:
