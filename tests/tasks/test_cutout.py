@@ -9,6 +9,7 @@ from ase.build import bulk
 from aiida_pyacemaker.science.ace import build_potential
 from aiida_pyacemaker.science.config import FitConfig
 from aiida_pyacemaker.science.frames import SHELL_CAP, SHELL_CORE, Frames
+from aiida_pyacemaker.science.md.events import fingerprint, same_event
 from aiida_pyacemaker.tasks.main import run_task
 
 N_FRAMES = 6
@@ -52,6 +53,7 @@ def test_halted_run_gives_matching_geometries(folder):
     epicentre = result['epicentres'][0]
     assert (epicentre['atom'], epicentre['gamma'], epicentre['step']) == (12, 6.0, 30)
     label, training, ring = Frames.load('label.npz'), Frames.load('training.npz'), Frames.load('frames.npz')
+    assert same_event(epicentre['fingerprint'], fingerprint(ring.atoms(3), 12))
     assert label.parent_index[label.shell == SHELL_CORE].tolist() == [12]
     assert training.parent_index[training.shell == SHELL_CORE].tolist() == [12]
     assert training.force_weight.sum() == label.force_weight.sum() == 1.0

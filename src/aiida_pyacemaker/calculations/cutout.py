@@ -17,6 +17,7 @@ from .base import TaskCalculation, add_seed, write_dataset, write_potential, wri
 class CutoutCalculation(TaskCalculation):
     """Finds epicentres in the frames around a halt, cuts, caps and pre-relaxes, and checks what it cut."""
 
+    CACHE_VERSION = 2
     TASK = 'cutout'
     SETTINGS = {
         'cutout': CutoutConfig,

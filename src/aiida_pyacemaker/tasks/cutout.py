@@ -25,6 +25,7 @@ from ..science.cutout import (
     gather_epicentres,
 )
 from ..science.frames import SHELL_CORE, Frames
+from ..science.md.events import fingerprint
 from ..science.md.halting import choose_learning_frame, is_physical
 from ..science.student import load_student
 from ..science.teacher import load_teacher, teacher_calculator
@@ -75,7 +76,7 @@ class CutoutTask(Task):
             'n_asked': self.n_epicentres,
             'n_accepted': len(accepted),
             'n_rejected': len(rejected),
-            'epicentres': [{**asdict(epicentre), **cutout.report} for epicentre, cutout in accepted],
+            'epicentres': [{**_describe(frames, epicentre), **cutout.report} for epicentre, cutout in accepted],
             'rejected': rejected,
         }
 
@@ -119,7 +120,7 @@ class CutoutTask(Task):
                 accepted.append((epicentre, cutout))
                 progress.report('cut', done, len(epicentres), n_atoms=len(cutout.label.atoms))
             except RejectedCutoutError as error:
-                rejected.append({**asdict(epicentre), 'reason': str(error)})
+                rejected.append({**_describe(frames, epicentre), 'reason': str(error)})
                 progress.report('rejected', done, len(epicentres), reason=str(error))
         return accepted, rejected
 
@@ -153,6 +154,12 @@ class CutoutTask(Task):
                 config_type=np.array([f'cutout_{name}'] * len(parts)),
                 group=np.array([epicentre.frame for _, epicentre in parts]),
             ).save(f'{name}.npz')
+
+
+def _describe(frames: Frames, epicentre: Epicentre) -> dict[str, Any]:
+    """Return the epicentre as plain values, with the fingerprint of its environment."""
+    marks = fingerprint(frames.atoms(epicentre.frame), epicentre.atom)
+    return {**asdict(epicentre), 'fingerprint': [round(value, 6) for value in marks]}
 
 
 def _check_elements(name: str, needed: set[str], known: Sequence[str]) -> None:
