@@ -6,10 +6,10 @@ from typing import Any
 
 from aiida import orm
 
-from ..science.config import BudgetConfig
-from .ports import TaskSteps
-from .protocol import merge
-from .submission import derived_seed
+from ...science.config import BudgetConfig
+from ..ports import TaskSteps
+from ..protocol import merge
+from ..submission import derived_seed
 
 
 class PhaseInputs(TaskSteps):

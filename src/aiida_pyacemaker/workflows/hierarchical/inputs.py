@@ -6,16 +6,16 @@ from typing import Any
 
 from aiida import orm
 
-from ..data.dataset import AtomicDatasetData
-from ..data.teacher import TeacherModelData
-from ..science import config
-from ..science.md.checks import check_box, check_intervals
-from .dft.ports import validate_pseudos
-from .dft.scf_inputs import find_cutoffs
-from .input_checks import check_elements, check_overlap
-from .protocol import DEFAULT_OPTIONS, load_protocol, merge
-from .settings_models import SETTINGS_MODELS
-from .trainers import PACEMAKER, check_trainer
+from ...data.dataset import AtomicDatasetData
+from ...data.teacher import TeacherModelData
+from ...science import config
+from ...science.md.checks import check_box, check_intervals
+from ..dft.ports import validate_pseudos
+from ..dft.scf_inputs import find_cutoffs
+from ..input_checks import check_elements, check_overlap
+from ..protocol import DEFAULT_OPTIONS, load_protocol, merge
+from ..settings_models import SETTINGS_MODELS
+from ..trainers import PACEMAKER, check_trainer
 
 CHOICES = ('protocol', 'overrides', 'elements', 'seed', 'trainer', 'options', 'lammps_options')
 SETTINGS = {port: model for port, model in SETTINGS_MODELS.items() if port != 'thresholds'}
@@ -98,7 +98,7 @@ def _check_replay(inputs: dict[str, Any]) -> str | None:
 
 
 def _check_policy(inputs: dict[str, Any]) -> str | None:
-    from ..science.cutout import choose_policy
+    from ...science.cutout import choose_policy
 
     try:
         choose_policy(inputs['elements'].get_list(), config.CutoutConfig.model_validate(inputs['cutout'].get_dict()))

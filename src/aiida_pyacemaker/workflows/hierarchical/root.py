@@ -7,21 +7,21 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_, while_
 
-from ..data.ace_potential import AcePotentialData
-from ..data.dataset import AtomicDatasetData
-from ..data.teacher import TeacherModelData
-from .cutout import CutoutWorkChain
-from .dft.ports import add_pw_ports
-from .distillation import DistillationWorkChain
-from .explore import ExplorationWorkChain
-from .finetune import FinetuneWorkChain
-from .hierarchical_inputs import SETTINGS, validate_inputs
-from .hierarchical_phases import PhaseInputs
-from .hierarchical_summary import summarise_loop
-from .ports import add_shared_ports
-from .submission import call_once
-from .trainers import add_block_outputs, add_trainer_ports, read_blocks
-from .validation import ValidationWorkChain
+from ...data.ace_potential import AcePotentialData
+from ...data.dataset import AtomicDatasetData
+from ...data.teacher import TeacherModelData
+from ..cutout import CutoutWorkChain
+from ..dft.ports import add_pw_ports
+from ..distillation import DistillationWorkChain
+from ..explore import ExplorationWorkChain
+from ..finetune import FinetuneWorkChain
+from .inputs import SETTINGS, validate_inputs
+from .phases import PhaseInputs
+from .summary import summarise_loop
+from ..ports import add_shared_ports
+from ..submission import call_once
+from ..trainers import add_block_outputs, add_trainer_ports, read_blocks
+from ..validation import ValidationWorkChain
 
 
 class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
@@ -101,8 +101,8 @@ class HierarchicalDistillationWorkChain(PhaseInputs, WorkChain):
 
     @classmethod
     def get_builder_from_protocol(cls, codes: dict[str, orm.AbstractCode], **inputs: Any) -> Any:
-        """Return a builder, see :func:`.hierarchical_inputs.fill_builder`."""
-        from .hierarchical_inputs import fill_builder
+        """Return a builder, see :func:`.inputs.fill_builder`."""
+        from .inputs import fill_builder
 
         return fill_builder(cls.get_builder(), codes, **inputs)
 
