@@ -9,14 +9,21 @@ from aiida import orm
 
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
+from ..science.config import FitConfig, SelectionConfig
 from .base import TaskCalculation, add_seed, write_dataset, write_teacher
 
 
 class SelectCalculation(TaskCalculation):
-    """Selects frames by DIRECT sampling in the teacher's features, and keeps some out for testing."""
+    """Selects frames that are worth a label, and keeps some out for testing."""
 
     TASK = 'select'
-    SETTINGS = {'count': None, 'held_out_fraction': None, 'dtype': None}
+    SETTINGS = {
+        'count': None,
+        'held_out_fraction': None,
+        'selection': SelectionConfig,
+        'fit': FitConfig,
+        'dtype': None,
+    }
     OUTPUT_FILES = ('selected.npy', 'held_out.npy')
 
     @classmethod

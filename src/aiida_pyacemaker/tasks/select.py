@@ -10,8 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ..science.ace import build_potential
+from ..science.ace.quality import nearest_distances
+from ..science.config import FitConfig, SelectionConfig
 from ..science.frames import Frames
-from ..science.selection import first_occurrences, project_features, select_direct, split_held_out
+from ..science.selection import (
+    IN_ENVIRONMENTS,
+    Candidates,
+    Environments,
+    distribution_entropy,
+    drop_near_duplicates,
+    find_environments,
+    find_strata,
+    first_occurrences,
+    kernel_width,
+    project_features,
+    select,
+    split_held_out,
+)
 from ..science.teacher import Teacher, load_teacher, teacher_descriptors
 from .base import Progress, Task, TaskFailure
 from .inputs import check_elements, read_frames
@@ -19,15 +35,22 @@ from .pieces import Arrays, reuse_arrays
 
 FRAMES_PER_PIECE = 50
 PROTOTYPE = 'prototype'
+ROWS_FOR_ENTROPY = 5000  # its cost grows with the square: a larger pool is judged by every so-manieth frame
 
 
 class SelectTask(Task):
-    """A pool, the teacher whose features span the space, how many frames to select, what fraction to keep out."""
+    """A pool, how many frames to select and how, what fraction to keep out.
+
+    The teacher in ``models`` gives the features of frames where ``selection`` asks for them; ``fit`` is the student
+    that will be fitted, in whose basis the other methods work.
+    """
 
     frames: str
-    models: tuple[str, ...] = Field(min_length=1)
+    models: tuple[str, ...] = ()
     count: int = Field(gt=0)
     held_out_fraction: float = Field(0.1, ge=0, lt=0.5)
+    selection: SelectionConfig = SelectionConfig()
+    fit: FitConfig = FitConfig()
     dtype: Literal['float32', 'float64'] = 'float64'
     seed: int = 0
 
@@ -35,47 +58,79 @@ class SelectTask(Task):
         """Write ``selected.npy`` and ``held_out.npy`` (sorted rows of the pool); return what the features span."""
         pool = read_frames(self.frames)
         unique = first_occurrences(pool)
-        features = self._features(pool.select(unique), progress)
-        held_out, selected = self._split(pool.select(unique), features)
+        known = self._describe(pool.select(unique), progress)
+        kept = drop_near_duplicates(known.scores, tolerance=self.selection.duplicate_tolerance)
+        unique, known = unique[kept], known.subset(kept)
+        held_out, selected = self._split(pool.select(unique), known, progress)
         np.save('selected.npy', unique[selected])
         np.save('held_out.npy', unique[held_out])
-        projection = project_features(features)
         return {
             'n_pool': len(pool),
             'n_duplicates': len(pool) - len(unique),
             'n_selected': len(selected),
             'n_held_out': len(held_out),
             'n_asked': self.count,
-            'selected_by_type': _count_types(pool, unique[selected]),
-            'held_out_by_type': _count_types(pool, unique[held_out]),
-            'features': {
-                'n_features': features.shape[1],
-                'n_components': len(projection.explained),
-                'explained_variance': float(projection.explained.sum()),
-                'coverage_radius': _coverage(projection.scores, selected),
-            },
+            'selected_by_type': _count(pool.config_type[unique[selected]]),
+            'held_out_by_type': _count(pool.config_type[unique[held_out]]),
+            'selected_by_stratum': _count(known.strata[selected]),
+            'selection': self.selection.model_dump(),
+            'features': {'n_components': known.scores.shape[1], **_spread(known.scores, selected)},
             'seed': self.seed,
         }
 
-    def _split(self, pool: Frames, features: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _split(
+        self, pool: Frames, known: Candidates, progress: Progress
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return held-out and selected rows; relaxed prototypes are always selected, as far as ``count`` goes."""
-        held_out_rng, direct_rng = np.random.default_rng(self.seed).spawn(2)
+        held_out_rng, rng = np.random.default_rng(self.seed).spawn(2)
         n_held_out = round(self.count * self.held_out_fraction)
         held_out, training = split_held_out(pool, count=n_held_out, rng=held_out_rng, never=(PROTOTYPE,))
-        fixed = training[pool.config_type[training] == PROTOTYPE][: self.count]
-        others = np.setdiff1d(training, fixed)
-        if len(fixed) == self.count or not len(others):
-            return held_out, fixed
-        drawn = select_direct(features[others], count=self.count - len(fixed), rng=direct_rng)
-        return held_out, np.sort(np.concatenate([fixed, others[drawn]]))
+        fixed = np.flatnonzero(pool.config_type[training] == PROTOTYPE)[: self.count]
+        progress.report(f'select by {self.selection.method}', 0, 1)
+        rows = select(
+            known.subset(training),
+            self.selection.method,
+            count=min(self.count, len(training)),
+            rng=rng,
+            start=fixed.tolist(),
+            floor=self.selection.quota_floor,
+        )
+        progress.report(f'select by {self.selection.method}', 1, 1)
+        return held_out, training[rows]
+
+    def _describe(self, pool: Frames, progress: Progress) -> Candidates:
+        """Return the frames in the space that the method works in."""
+        environments: Environments | None = None
+        in_environments = self.selection.method in IN_ENVIRONMENTS
+        if in_environments or self.selection.descriptors == 'student':
+            environments = self._environments(pool, progress)
+        features = self._features(pool, progress) if environments is None else environments.frame_features()
+        return Candidates(
+            scores=project_features(features).scores,
+            environments=environments if in_environments else None,
+            strata=find_strata(pool),
+        )
+
+    def _environments(self, pool: Frames, progress: Progress) -> Environments:
+        elements = sorted({symbol for atoms in pool.iter_atoms() for symbol in atoms.get_chemical_symbols()})
+        try:
+            student = build_potential(elements, self.fit, bond_length=float(np.median(nearest_distances(pool))))
+            progress.report('environments', 0, len(pool))
+            found = find_environments(student, pool)
+        except ValueError as error:
+            raise TaskFailure('INVALID_INPUT', f'the basis of the student: {error}') from error
+        progress.report('environments', len(pool), len(pool))
+        return found
 
     def _features(self, pool: Frames, progress: Progress) -> NDArray[np.float64]:
+        if not self.models:
+            raise TaskFailure('INVALID_INPUT', "models: none, and selection.descriptors is 'teacher': give either")
         teacher = load_teacher([Path(model) for model in self.models], dtype=self.dtype)
         check_elements(pool, teacher.elements, 'the teacher')
         rows = []
         for start in range(0, len(pool), FRAMES_PER_PIECE):
             part = pool.select(np.arange(start, min(start + FRAMES_PER_PIECE, len(pool))))
-            piece = reuse_arrays(f'features_{start}', partial(_describe, teacher, part))
+            piece = reuse_arrays(f'features_{start}', partial(_described, teacher, part))
             rows.append(piece['features'])
             progress.report('features', start + len(part), len(pool))
         features = np.concatenate(rows)
@@ -85,22 +140,30 @@ class SelectTask(Task):
         return features
 
 
-def _describe(teacher: Teacher, frames: Frames) -> Arrays:
+def _described(teacher: Teacher, frames: Frames) -> Arrays:
     return {'features': teacher_descriptors(teacher, frames)}
 
 
-def _count_types(pool: Frames, rows: NDArray[np.int64]) -> dict[str, int]:
-    kinds, counts = np.unique(pool.config_type[rows], return_counts=True)
+def _count(names: NDArray[np.str_]) -> dict[str, int]:
+    kinds, counts = np.unique(names, return_counts=True)
     return dict(zip(kinds.tolist(), counts.tolist(), strict=True))
 
 
-def _coverage(scores: NDArray[np.float64], selected: NDArray[np.int64]) -> float:
-    """Return the largest distance of any row to its nearest selected row, over the largest distance to the mean."""
+def _spread(scores: NDArray[np.float64], selected: NDArray[np.int64]) -> dict[str, float]:
+    """Return how well the selected rows cover all: largest distance to one, entropies (nats) of all and of them.
+
+    The distance is in units of the largest distance to the mean.
+    """
     nearest = np.full(len(scores), np.inf)
     for row in selected:
         nearest = np.minimum(nearest, np.linalg.norm(scores - scores[row], axis=1))
     spread = float(np.linalg.norm(scores - scores.mean(axis=0), axis=1).max())
-    return float(nearest.max()) / spread if spread else 0.0
+    width = kernel_width(scores, len(selected))
+    return {
+        'coverage_radius': float(nearest.max()) / spread if spread else 0.0,
+        'entropy_pool': distribution_entropy(scores[:: -(-len(scores) // ROWS_FOR_ENTROPY)], width),
+        'entropy_selected': distribution_entropy(scores[selected], width),
+    }
 
 
 TASK = SelectTask

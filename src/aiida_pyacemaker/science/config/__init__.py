@@ -2,19 +2,24 @@
 
 from .base import Count, NonNegative, Positive, Settings, check_settings
 from .basis import BasisConfig, BondConfig, EmbeddingConfig, FunctionsConfig, OrdersConfig
-from .dft import CutoutConfig, DftConfig
+from .cutout import CutoutConfig
+from .dft import DftConfig
 from .distillation import DistillationConfig, PoolConfig
 from .exploration import ActiveLearningThresholds, LammpsConfig, MdConfig
 from .fit import FinetuneConfig, FitConfig
 from .loop import BudgetConfig, LoopStrategyConfig
 from .pacemaker import PacemakerConfig
+from .selection import SelectionConfig, SelectionMethod
+from .teacher import AseTeacherConfig, ChgnetTeacherConfig
 from .validation import ValidationConfig
 
 __all__ = [
     'ActiveLearningThresholds',
+    'AseTeacherConfig',
     'BasisConfig',
     'BondConfig',
     'BudgetConfig',
+    'ChgnetTeacherConfig',
     'Count',
     'CutoutConfig',
     'DftConfig',
@@ -31,6 +36,8 @@ __all__ = [
     'PacemakerConfig',
     'PoolConfig',
     'Positive',
+    'SelectionConfig',
+    'SelectionMethod',
     'Settings',
     'ValidationConfig',
     'check_settings',

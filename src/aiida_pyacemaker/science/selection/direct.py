@@ -5,6 +5,7 @@ Ji Qi, Tsz Wai Ko, Brandon C. Wood, Tuan Anh Pham, Shyue Ping Ong, npj Computati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,26 +46,32 @@ def project_features(features: NDArray[np.float64]) -> Projection:
     return Projection(scores=scores, explained=explained)
 
 
-def select_direct(features: NDArray[np.float64], *, count: int, rng: Generator) -> NDArray[np.int64]:
-    """Return ``count`` sorted row indices of the (N, D) features, one from each BIRCH cluster: nearest to its mean.
+def select_direct(
+    scores: NDArray[np.float64], *, count: int, rng: Generator, start: Sequence[int] = ()
+) -> NDArray[np.int64]:
+    """Return ``count`` rows of the (N, m) scores in the order they are taken, ``start`` not among them.
 
-    All rows when ``count`` reaches N. Where the rows form fewer than ``count`` clusters (copies), the rest is drawn
-    with ``rng`` from the clusters in turn, largest first.
+    BIRCH makes ``count`` + len(``start``) clusters; each that ``start`` does not stand for gives the row nearest to
+    its mean. Where the rows form fewer clusters (copies), the rest is drawn with ``rng`` from the clusters in turn,
+    largest first. All other rows where ``count`` exceeds them.
     """
-    n_rows = len(features)
-    if count >= n_rows:
-        return np.arange(n_rows)
-    if count < 1:
-        raise ValueError(f'count is {count}, expected at least 1')
-    scores = project_features(features).scores
-    clusters = [np.flatnonzero(labels) for labels in _memberships(cluster_rows(scores, count=count))]
-    queues = [_ordered(rows, scores, rng) for rows in sorted(clusters, key=lambda rows: (-len(rows), rows[0]))]
+    others = np.setdiff1d(np.arange(len(scores)), np.asarray(start, dtype=np.int64))
+    if count >= len(others):
+        return others
+    clusters = [np.flatnonzero(labels) for labels in _memberships(cluster_rows(scores, count=count + len(start)))]
+    served = set(start)
+    queues = []
+    for rows in sorted(clusters, key=lambda rows: (-len(rows), rows[0])):
+        n_served = sum(int(row) in served for row in rows)
+        queue = [row for row in _ordered(rows, scores, rng).tolist() if row not in served]
+        queues.append([None] * n_served + queue)
     selected: list[int] = []
     depth = 0
     while len(selected) < count:
-        selected += [int(queue[depth]) for queue in queues if depth < len(queue)]
+        turn = [queue[depth] for queue in queues if depth < len(queue)]
+        selected += [row for row in turn if row is not None]
         depth += 1
-    return np.sort(np.array(selected[:count], dtype=np.int64))
+    return np.array(selected[:count], dtype=np.int64)
 
 
 def cluster_rows(scores: NDArray[np.float64], *, count: int) -> NDArray[np.int64]:

@@ -1,0 +1,266 @@
+"""Error of a student against the number of frames it learns from, for every method of selection and for chance.
+
+    python benchmarks/selection.py make silicon --into FOLDER       # pool and frozen test frames, labelled
+    python benchmarks/selection.py run silicon --into FOLDER        # fits, one line a fit in results.jsonl; goes on
+    python benchmarks/selection.py report --into FOLDER [--figure docs/images/selection.png]
+
+Systems: `silicon` (labels of the three MACE models of the example) and `copper-gold` (ASE's effective medium theory).
+Every seed draws 70 % of the pool at random and selects from that, so that methods without chance have a spread too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
+
+from aiida_pyacemaker.science.ace import AcePotential, build_potential
+from aiida_pyacemaker.science.ace.blocks import Assembly, make_fit_block
+from aiida_pyacemaker.science.ace.evaluator import evaluate
+from aiida_pyacemaker.science.ace.fit import solve_blocks
+from aiida_pyacemaker.science.ace.weights import RowWeights
+from aiida_pyacemaker.science.baseline.fitting import fit_baseline
+from aiida_pyacemaker.science.config import FitConfig, PoolConfig
+from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, Frames
+from aiida_pyacemaker.science.pools import make_pool
+from aiida_pyacemaker.science.selection import (
+    Candidates,
+    distribution_entropy,
+    find_environments,
+    find_strata,
+    kernel_width,
+    project_features,
+    select,
+)
+from aiida_pyacemaker.science.teacher import label_frames, load_teacher, teacher_calculator, teacher_descriptors
+
+TEACHERS = sorted((Path(__file__).parents[1] / 'examples' / 'silicon' / 'teachers').glob('*.model'))
+COUNTS = (25, 50, 100, 200, 400)
+SEEDS = range(5)
+FRACTION = 0.7
+POOL = {
+    'n_strained': 80,
+    'n_rattled': 300,
+    'n_vacancy': 60,
+    'n_md_frames': 300,
+    'md_temperatures_K': (300.0, 900.0, 1500.0),
+    'n_sheared': 60,
+    'n_monte_carlo': 80,
+    'n_liquid': 120,
+    'n_random': 60,
+    'n_interstitial': 40,
+    'n_surface': 40,
+    'max_atoms': 16,
+    'max_force_eV_per_A': 20.0,
+}
+SYSTEMS: dict[str, dict[str, Any]] = {
+    'silicon': {'elements': ['Si'], 'pool': {'subsystems': 1, 'structure_types': ('diamond', 'sc', 'bcc', 'fcc')}},
+    'copper-gold': {
+        'elements': ['Au', 'Cu'],
+        'pool': {'subsystems': 2, 'structure_types': ('fcc', 'bcc', 'B2', 'L1_0', 'L1_2')},
+    },
+}
+# method, space, quotas: what is compared
+WAYS: dict[str, tuple[str, str, float]] = {
+    'random': ('random', 'teacher', 0.0),
+    'random, quotas': ('random', 'teacher', 0.5),
+    'direct, teacher': ('direct', 'teacher', 0.0),
+    'direct, student': ('direct', 'student', 0.0),
+    'farthest, teacher': ('farthest', 'teacher', 0.0),
+    'farthest, student': ('farthest', 'student', 0.0),
+    'entropy, student': ('entropy', 'student', 0.0),
+    'd_optimal': ('d_optimal', 'student', 0.0),
+    'd_optimal, quotas': ('d_optimal', 'student', 0.5),
+    'max_volume': ('max_volume', 'student', 0.0),
+}
+
+
+def calculator_of(system: str) -> Calculator:
+    """Return what labels the system."""
+    return EMT() if system == 'copper-gold' else teacher_calculator(load_teacher(TEACHERS[:1]))
+
+
+def label_with(frames: Frames, calculator: Calculator) -> Frames:
+    """Return the frames with the calculator's energies and forces."""
+    energy, forces = [], []
+    for atoms in frames.iter_atoms():
+        atoms.calc = calculator
+        energy.append(atoms.get_potential_energy())
+        forces.append(atoms.get_forces())
+    mask = np.full(len(frames), HAS_ENERGY | HAS_FORCES, dtype=np.uint8)
+    return frames.with_columns(energy=np.array(energy), forces=np.concatenate(forces), label_mask=mask)
+
+
+def basis_of(system: str) -> AcePotential:
+    """Return the student's basis: 100 functions an element, two bonds wide."""
+    elements = SYSTEMS[system]['elements']
+    return build_potential(elements, FitConfig(number_of_functions_per_element=100, cutoff=5.0))
+
+
+def make(system: str, folder: Path) -> None:
+    """Write pool, test frames and the teacher's features."""
+    settings = SYSTEMS[system]
+    config = PoolConfig(**(POOL | settings['pool']))
+    calculator = calculator_of(system)
+    for name, seed in (('pool', 1), ('test', 2)):
+        drawn = config if name == 'pool' else config.times(0.25)
+        made = make_pool(
+            [], drawn, calculator=calculator, rng=np.random.default_rng(seed), elements=settings['elements']
+        )
+        labelled = label_with(made.frames, calculator) if system != 'silicon' else label_silicon(made.frames)
+        labelled.save(folder / f'{system}_{name}.npz')
+        print(f'{system} {name}: {len(labelled)} frames, {labelled.n_atoms} atoms, dropped {made.dropped}', flush=True)
+    pool = Frames.load(folder / f'{system}_pool.npz')
+    if system == 'silicon':
+        np.save(folder / f'{system}_features.npy', teacher_descriptors(load_teacher(TEACHERS), pool))
+
+
+def label_silicon(frames: Frames) -> Frames:
+    """Return the frames with the mean labels of the three models."""
+    return label_frames(load_teacher(TEACHERS), frames)
+
+
+def errors_of(potential: AcePotential, baseline: Any, frames: Frames) -> tuple[float, float]:
+    """Return root mean square errors: meV/atom, meV/Å (components)."""
+    energy, forces = [], []
+    for index, atoms in enumerate(frames.iter_atoms()):
+        found, pair = evaluate(potential, atoms), baseline.evaluate(atoms)
+        energy.append((found.energies.sum() + pair[0].sum() - frames.energy[index]) / len(atoms))
+        forces.append((found.forces + pair[1] - frames.forces[frames.span(index)]).ravel())
+    return 1e3 * float(np.sqrt(np.mean(np.square(energy)))), 1e3 * float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+
+
+def fit(frames: Frames, start: AcePotential, baseline: Any) -> AcePotential:
+    """Return the student of the frames."""
+    weights = RowWeights.from_config(FitConfig(weight_stress=0.0))
+    block = make_fit_block(frames, start, name='pool', baseline=baseline, weights=weights, assembly=Assembly())
+    return solve_blocks([block], start, factors={}, own_zero=None, complete=True).potential
+
+
+def run(system: str, folder: Path, ways: list[str]) -> None:
+    """Fit every way, count and seed that results.jsonl does not hold yet."""
+    pool, test = (Frames.load(folder / f'{system}_{name}.npz') for name in ('pool', 'test'))
+    start, baseline = basis_of(system), fit_baseline(SYSTEMS[system]['elements'], 'ZBL', None)
+    results = folder / 'results.jsonl'
+    done = {
+        (row['system'], row['way'], row['count'], row['seed'])
+        for row in map(json.loads, results.read_text().splitlines() if results.exists() else [])
+    }
+    environments, strata = find_environments(start, pool), find_strata(pool)
+    features = {'student': environments.frame_features()}
+    if (folder / f'{system}_features.npy').exists():
+        features['teacher'] = np.load(folder / f'{system}_features.npy')
+    for seed in SEEDS:
+        part = np.sort(np.random.default_rng([7, seed]).permutation(len(pool))[: round(FRACTION * len(pool))])
+        scores = {space: project_features(table[part]).scores for space, table in features.items()}
+        width = kernel_width(scores['student'], max(COUNTS))
+        for way in ways:
+            method, space, floor = WAYS[way]
+            space = 'student' if method == 'random' else space
+            if space not in scores:
+                continue
+            known = Candidates(scores=scores[space], environments=environments.select(part), strata=strata[part])
+            for count in COUNTS:
+                if (system, way, count, seed) in done:
+                    continue
+                rng = np.random.default_rng([seed, count])
+                rows = select(known, method, count=count, rng=rng, floor=floor)  # type: ignore[arg-type]
+                chosen = pool.select(part[rows])
+                energy, forces = errors_of(fit(chosen, start, baseline), baseline, test)
+                line = {
+                    'system': system, 'way': way, 'count': count, 'seed': seed, 'n_atoms': chosen.n_atoms,
+                    'energy': energy, 'forces': forces,
+                    'entropy': distribution_entropy(scores['student'][rows], width),
+                }  # fmt: skip
+                with results.open('a') as handle:
+                    handle.write(json.dumps(line) + '\n')
+        print(f'{system}: seed {seed} done', flush=True)
+
+
+def read_results(folder: Path) -> dict[tuple[str, str], dict[int, list[dict[str, float]]]]:
+    """Return (system, way) -> count -> lines."""
+    table: dict[tuple[str, str], dict[int, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    for line in (folder / 'results.jsonl').read_text().splitlines():
+        row = json.loads(line)
+        table[row['system'], row['way']][row['count']].append(row)
+    return table
+
+
+def report(folder: Path, figure: Path | None) -> None:
+    """Print mean and spread of the force error, and how many of chance's frames give the same error."""
+    table = read_results(folder)
+    for system in SYSTEMS:
+        chance = table.get((system, 'random'))
+        if not chance:
+            continue
+        random_errors = [np.mean([row['forces'] for row in chance[count]]) for count in COUNTS]
+        print(f'\n{system}: force error on the test frames, meV/Å, mean ± sd of {len(chance[COUNTS[0]])} seeds')
+        print('| way | ' + ' | '.join(map(str, COUNTS)) + ' | frames of chance, in those of this way |')
+        print('|---|' + '---|' * (len(COUNTS) + 1))
+        for way in WAYS:
+            rows = table.get((system, way))
+            if not rows:
+                continue
+            cells, ratios = [], []
+            for count in COUNTS:
+                errors = [row['forces'] for row in rows[count]]
+                cells.append(f'{np.mean(errors):.0f} ± {np.std(errors, ddof=1):.0f}')
+                # interpolated in logarithms; the curve of chance falls
+                logs = np.log(random_errors)[::-1]
+                if logs[0] <= np.log(np.mean(errors)) <= logs[-1]:
+                    same = np.exp(np.interp(np.log(np.mean(errors)), logs, np.log(COUNTS)[::-1]))
+                    ratios.append(same / count)
+            span = f'{min(ratios):.1f}-{max(ratios):.1f} times' if ratios else 'beyond the curve of chance'
+            print(f'| {way} | ' + ' | '.join(cells) + f' | {span} |')
+    if figure is not None:
+        draw(table, figure)
+
+
+def draw(table: dict[tuple[str, str], dict[int, list[dict[str, float]]]], path: Path) -> None:
+    """Draw the learning curves."""
+    import matplotlib as mpl
+
+    mpl.use('Agg')
+    from matplotlib import pyplot as plt
+
+    systems = [system for system in SYSTEMS if (system, 'random') in table]
+    canvas, axes = plt.subplots(1, len(systems), figsize=(5.2 * len(systems), 4.2), squeeze=False)
+    for axis, system in zip(axes[0], systems, strict=True):
+        for number, way in enumerate(WAYS):
+            rows = table.get((system, way))
+            if not rows:
+                continue
+            errors = np.array([[row['forces'] for row in rows[count]] for count in COUNTS])
+            style = {'color': 'black', 'linewidth': 2.5} if way == 'random' else {'color': f'C{number}'}
+            axis.errorbar(COUNTS, errors.mean(axis=1), yerr=errors.std(axis=1, ddof=1), capsize=2, label=way, **style)
+        axis.set(xscale='log', yscale='log', title=system, xlabel='frames', ylabel='force error, meV/Å')
+        axis.legend(fontsize=7)
+    canvas.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('action', choices=('make', 'run', 'report'))
+    parser.add_argument('systems', nargs='*', choices=(*SYSTEMS, []), default=list(SYSTEMS))
+    parser.add_argument('--into', type=Path, required=True)
+    parser.add_argument('--figure', type=Path)
+    parser.add_argument('--ways', nargs='+', choices=tuple(WAYS), default=list(WAYS))
+    given = parser.parse_args()
+    given.into.mkdir(parents=True, exist_ok=True)
+    for system in given.systems if given.action != 'report' else ():
+        make(system, given.into) if given.action == 'make' else run(system, given.into, given.ways)
+    if given.action == 'report':
+        report(given.into, given.figure)
+
+
+if __name__ == '__main__':
+    main()

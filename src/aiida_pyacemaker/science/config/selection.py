@@ -1,0 +1,27 @@
+"""Settings of which frames of a pool the teacher labels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import NonNegative, Settings
+
+SelectionMethod = Literal['direct', 'farthest', 'd_optimal', 'max_volume', 'entropy', 'random']
+
+
+class SelectionConfig(Settings):
+    """How frames are chosen from a pool.
+
+    ``method``: DIRECT, farthest point, D-optimal (log determinant per atom, or MaxVol), entropy, or at random;
+    ``descriptors``: the space of DIRECT, farthest and entropy, features of the teacher or of the student's basis (the
+    others always work in the student's). ``quota_floor``: part of an equal share that every generator in every
+    subsystem gets at least, 0 to 1. ``duplicate_tolerance``: frames nearer than this part of the pool's spread to an
+    earlier one are left out.
+    """
+
+    method: SelectionMethod = 'direct'
+    descriptors: Literal['teacher', 'student'] = 'teacher'
+    quota_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    duplicate_tolerance: NonNegative = 0.0
