@@ -113,7 +113,7 @@ def test_dimers_need_no_teacher(folder):
 @pytest.mark.parametrize(
     ('change', 'failure', 'word'),
     [
-        ({'structures': None}, 'INVALID_INPUT', 'needs structures (or pool.subsystems'),
+        ({'structures': None, 'pool': {**POOL, 'subsystems': 0}}, 'INVALID_INPUT', 'needs structures (or pool.subsystems'),
         ({'structures': 'missing.npz'}, 'UNREADABLE_FILE', 'missing.npz'),
         ({'elements': ['Ge']}, 'UNKNOWN_ELEMENT', 'unknown element Si, allowed: Ge'),
         ({'mode': 'anneal'}, 'INVALID_INPUT', 'anneal'),

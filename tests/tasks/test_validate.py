@@ -15,7 +15,7 @@ from aiida_pyacemaker.science.ace.weights import RowWeights
 from aiida_pyacemaker.science.baseline import fit_baseline
 from aiida_pyacemaker.science.config import FitConfig, PoolConfig
 from aiida_pyacemaker.science.frames import Frames
-from aiida_pyacemaker.science.pools import make_pool
+from aiida_pyacemaker.science.pools import join_samples, make_pool
 from aiida_pyacemaker.science.student import load_student
 from aiida_pyacemaker.science.teacher import label_frames, load_teacher, teacher_calculator
 from aiida_pyacemaker.tasks.main import run_task
@@ -31,7 +31,7 @@ def student_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('student')
     teacher = load_teacher([MODEL])
     rng = np.random.default_rng(0)
-    pool = make_pool([bulk('Si', cubic=True)], POOL, calculator=teacher_calculator(teacher), rng=rng)
+    pool = join_samples(make_pool([bulk('Si', cubic=True)], POOL, calculator=teacher_calculator(teacher), rng=rng))
     frames = label_frames(teacher, pool.frames)
     baseline = fit_baseline(['Si'], 'ZBL')
     empty = build_potential(['Si'], CONFIG, bond_length=2.35)

@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.science.config import PoolConfig
-from aiida_pyacemaker.science.pools import Screen, has_overlap, make_pool
+from aiida_pyacemaker.science.pools import Screen, has_overlap, join_samples, make_pool
 from aiida_pyacemaker.science.pools.generators.defects import holes, make_antisites, make_interstitials
 from aiida_pyacemaker.science.pools.generators.melt import Melt, run_melt
 from aiida_pyacemaker.science.pools.generators.monte_carlo import make_monte_carlo_rattled
@@ -160,7 +160,7 @@ def test_normal_modes_carry_half_kT_each():
 
 def test_pair_scans_hold_every_pair_and_count_the_absurd():
     config = PoolConfig(n_strained=0, n_rattled=0, n_vacancy=0, n_md_frames=0, n_pairs=36)
-    pool = make_pool([bulk('CuAu', 'cesiumchloride', a=3.1)], config, calculator=EMT(), rng=seeded())
+    pool = join_samples(make_pool([bulk('CuAu', 'cesiumchloride', a=3.1)], config, calculator=EMT(), rng=seeded()))
     pairs = [atoms for atoms in pool.frames.iter_atoms() if not atoms.pbc.any()]
     distances = np.array([atoms.get_distance(0, 1) for atoms in pairs])
     assert {'-'.join(sorted(atoms.symbols)) for atoms in pairs} == {'Au-Au', 'Au-Cu', 'Cu-Cu'}
@@ -185,7 +185,9 @@ def test_a_pool_reaches_every_generator_by_its_count_and_the_first_ones_do_not_n
     prototypes = [alloy, molecule('H2O')]
     config = PoolConfig(**few, **more, min_distance_fraction=0.5, max_force_eV_per_A=100.0)
     plain = PoolConfig(**few, min_distance_fraction=0.5, max_force_eV_per_A=100.0)
-    full, bare = (make_pool(prototypes, c, calculator=EMT(), rng=seeded(7)) for c in (config, plain))
+    full, bare = (
+        join_samples(make_pool(prototypes, c, calculator=EMT(), rng=seeded(7))) for c in (config, plain)
+    )
     kinds, counts = np.unique(full.frames.config_type, return_counts=True)
     expected = {'strained', 'rattled', 'prototype', *(name.removeprefix('n_') for name in more)}
     assert set(kinds) <= {*expected, 'volume'} and counts.sum() + sum(full.dropped.values()) == 2 + 4 + 20

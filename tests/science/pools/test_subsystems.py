@@ -14,7 +14,7 @@ from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.science.config import PoolConfig
 from aiida_pyacemaker.science.config.distillation import StructureTypeName
-from aiida_pyacemaker.science.pools import Screen, count_systems, make_pool
+from aiida_pyacemaker.science.pools import Screen, count_systems, join_samples, make_pool
 from aiida_pyacemaker.science.pools.structure_types import STRUCTURE_TYPES, crystals_of
 from aiida_pyacemaker.science.pools.subsystems import relax_volume, relaxed_crystals, subsystems_of
 
@@ -56,7 +56,7 @@ def test_structure_types_have_the_symmetry_and_the_neighbours_of_their_names(nam
 
 
 def test_the_closest_pair_lies_at_the_sum_of_the_radii():
-    for atoms in (*crystals_of(['Mg', 'O']), *crystals_of(['Fe'])):
+    for _, atoms in (*crystals_of(['Mg', 'O']), *crystals_of(['Fe'])):
         first, second, distance = neighbor_list('ijd', atoms, 5.0)
         radii = covalent_radii[atoms.numbers]
         assert (distance / (radii[first] + radii[second])).min() == pytest.approx(1.0)
@@ -70,7 +70,7 @@ def test_all_subsets_up_to_the_size_asked_for():
 
 
 def test_the_volume_is_the_calculators():
-    copper = next(crystals_of(['Cu'], ['fcc']))
+    _, copper = next(crystals_of(['Cu'], ['fcc']))
     best = relax_volume(copper, EMT())
     assert best.cell.lengths()[0] * np.sqrt(2) == pytest.approx(3.59, abs=0.01)  # EMT's lattice constant of copper
     assert copper.cell.lengths()[0] * np.sqrt(2) != pytest.approx(3.59, abs=0.01)
@@ -106,9 +106,8 @@ def test_a_pool_of_two_elements_holds_three_subsystems_and_each_is_a_piece():
 
     def pool(structures=()):
         rng = np.random.default_rng(0)
-        return make_pool(
-            structures, config, calculator=EMT(), rng=rng, elements=['Cu', 'Au'], on_piece=named
-        )
+        pieces = make_pool(structures, config, calculator=EMT(), rng=rng, elements=['Cu', 'Au'], on_piece=named)
+        return join_samples(pieces)
 
     sample = pool()
     assert [name for name, _, _ in names[:3]] == ['prototypes_Au', 'prototypes_Cu', 'prototypes_Au-Cu']

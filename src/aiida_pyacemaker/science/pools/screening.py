@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -21,19 +22,27 @@ REFUSALS = (ValueError, CalculatorError)  # what a calculator raises for a struc
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Frames that passed the screen, and how many did not, by reason."""
+    """Frames that passed the screen, and how many did not, by reason.
+
+    facts: what was found out about a prototype, a dictionary each, in the order of the frames; empty for other frames.
+    """
 
     frames: Frames
     dropped: dict[str, int] = field(default_factory=dict)
+    facts: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """Refuses pairs closer than a fraction of the sum of covalent radii and forces above a limit (eV/Å)."""
+    """Refuses pairs closer than a fraction of the sum of covalent radii and forces above a limit (eV/Å).
+
+    check_forces: whether the calculator is asked at all; else only the geometry is judged.
+    """
 
     calculator: Calculator
     min_distance_fraction: float = 0.6
     max_force_eV_per_A: float = 50.0
+    check_forces: bool = True
 
     def reason(self, atoms: Atoms) -> str | None:
         """Return why ``atoms`` is absurd, or ``None``; the calculator is asked only when the geometry is sane."""
@@ -41,6 +50,10 @@ class Screen:
             return NON_FINITE
         if has_overlap(atoms, fraction=self.min_distance_fraction):
             return TOO_CLOSE
+        return self.force_reason(atoms) if self.check_forces else None
+
+    def force_reason(self, atoms: Atoms) -> str | None:
+        """Return why the calculator finds ``atoms`` absurd, or ``None``."""
         tested = atoms.copy()
         tested.calc = self.calculator
         try:
@@ -69,10 +82,14 @@ def has_overlap(atoms: Atoms, *, fraction: float) -> bool:
     return len(neighbor_list('i', atoms, natural_cutoffs(atoms, mult=fraction))) > 0
 
 
-def count_systems(frames: Frames) -> dict[str, int]:
-    """Return the number of frames of every set of elements, written as ``'Fe-O'``."""
-    systems = Counter(
+def systems_of(frames: Frames) -> list[str]:
+    """Return the set of elements of every frame, written as ``'Fe-O'``."""
+    return [
         '-'.join(sorted({chemical_symbols[number] for number in np.unique(frames.numbers[frames.span(row)])}))
         for row in range(len(frames))
-    )
-    return dict(sorted(systems.items()))
+    ]
+
+
+def count_systems(frames: Frames) -> dict[str, int]:
+    """Return the number of frames of every set of elements, written as ``'Fe-O'``."""
+    return dict(sorted(Counter(systems_of(frames)).items()))

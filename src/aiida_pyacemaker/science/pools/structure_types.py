@@ -91,10 +91,16 @@ STRUCTURE_TYPES: dict[str, StructureType] = {
 }
 
 
-def crystals_of(elements: Sequence[str], names: Sequence[str] = ()) -> Iterator[Atoms]:
-    """Yield every structure type (of ``names``; all when empty) that takes exactly these different elements."""
+def crystals_of(elements: Sequence[str], names: Sequence[str] = ()) -> Iterator[tuple[str, Atoms]]:
+    """Yield name and crystal of every structure type (of ``names``; all when empty) of exactly these elements."""
     for name in names or STRUCTURE_TYPES:
         kind = STRUCTURE_TYPES[name]
         if kind.n_elements == len(elements):
             for order in kind.orders:
-                yield kind.build([elements[index] for index in order])
+                yield name, kind.build([elements[index] for index in order])
+
+
+def lattice_volume(name: str, symbol: str) -> float:
+    """Return the volume per atom (Å³) that the radius of an element suggests for a structure type of one element."""
+    atoms = STRUCTURE_TYPES[name].build([symbol])
+    return float(atoms.get_volume() / len(atoms))

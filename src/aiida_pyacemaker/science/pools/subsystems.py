@@ -31,14 +31,16 @@ def relaxed_crystals(
 ) -> tuple[list[Atoms], dict[str, int]]:
     """Return the structure types of one subsystem, each at its volume of lowest energy, and what was lost by reason.
 
-    A type whose energy has no minimum in the window is counted under ``no_minimum``.
+    A type whose energy has no minimum in the window is counted under ``no_minimum``. ``info['structure_type']`` says
+    which one a crystal is.
     """
     kept, dropped = [], Counter[str]()
-    for atoms in crystals_of(subsystem, config.structure_types):
+    for name, atoms in crystals_of(subsystem, config.structure_types):
         best = relax_volume(atoms, screen.calculator)
         if best is None:
             dropped[NO_MINIMUM] += 1
         else:
+            best.info['structure_type'] = name
             kept.append(best)
     return kept, dict(dropped)
 
@@ -76,7 +78,7 @@ def _scaled(atoms: Atoms, scale: float) -> Atoms:
     return scaled
 
 
-def unrelaxed_crystals(elements: Sequence[str], config: PoolConfig) -> Iterator[Atoms]:
-    """Yield the prototypes of all subsystems of ``elements`` before anything is relaxed."""
-    for subsystem in subsystems_of(elements, largest=config.subsystems):
-        yield from crystals_of(subsystem, config.structure_types)
+def unrelaxed_crystals(systems: Sequence[Sequence[str]], config: PoolConfig) -> Iterator[Atoms]:
+    """Yield the prototypes of all ``systems`` before anything is relaxed."""
+    for subsystem in systems:
+        yield from (atoms for _, atoms in crystals_of(subsystem, config.structure_types))

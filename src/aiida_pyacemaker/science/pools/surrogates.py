@@ -53,7 +53,10 @@ def make_surrogates(
     for index, (count, stream) in enumerate(zip(share(n_md, n_runs), md_rng.spawn(n_runs), strict=True)):
         if count:
             builds.append((f'md_{index}', partial(around.run_md, index, count, stream)))
-    pieces = [Piece(name=name, index=i, total=len(builds), build=build) for i, (name, build) in enumerate(builds)]
+    total = len(builds)
+    pieces = [
+        Piece(name=name, kind='surrogate', index=i, total=total, build=build) for i, (name, build) in enumerate(builds)
+    ]
     return join_samples([on_piece(piece) for piece in pieces])
 
 

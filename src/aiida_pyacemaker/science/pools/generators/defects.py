@@ -1,4 +1,4 @@
-"""Point defects besides the vacancy: interstitials in the holes of a crystal, atoms on each other's sites."""
+"""Point defects besides the vacancy: interstitials, antisites, pairs of vacancies, Frenkel pairs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.geometry import find_mic
 from ase.neighborlist import neighbor_list
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -80,3 +81,43 @@ def make_antisites(
         return defective
 
     return relaxed_copies(place, count=count, amplitudes=amplitudes, calculator=calculator, rng=rng)
+
+
+def make_divacancies(
+    atoms: Atoms, *, count: int, amplitudes: Sequence[float], calculator: Calculator, rng: Generator
+) -> list[Atoms]:
+    """Return ``count`` frames in runs of ``COPIES_PER_SITE`` without two atoms: in turn neighbours, and any."""
+    turn = 0
+
+    def remove() -> Atoms:
+        nonlocal turn
+        site = int(rng.integers(len(atoms)))
+        distances = atoms.get_distances(site, np.arange(len(atoms)), mic=True)
+        distances[site] = np.inf
+        others = np.flatnonzero(distances < SHELL * distances.min() if turn % 2 == 0 else np.isfinite(distances))
+        turn += 1
+        defective = atoms.copy()
+        del defective[[site, int(rng.choice(others))]]
+        return defective
+
+    return relaxed_copies(remove, count=count, amplitudes=amplitudes, calculator=calculator, rng=rng)
+
+
+def make_frenkel_pairs(
+    atoms: Atoms, *, count: int, amplitudes: Sequence[float], calculator: Calculator, rng: Generator
+) -> list[Atoms]:
+    """Return ``count`` frames in runs of ``COPIES_PER_SITE`` with an atom moved from its site into a distant hole.
+
+    The hole is one of the farther half as seen from the vacancy: a near pair recombines while it is relaxed.
+    """
+    positions, _ = holes(atoms)
+
+    def move() -> Atoms:
+        site = int(rng.integers(len(atoms)))
+        _, distances = find_mic(positions - atoms.positions[site], atoms.cell, atoms.pbc)
+        far = np.flatnonzero(distances >= np.median(distances))
+        defective = atoms.copy()
+        defective.positions[site] = positions[rng.choice(far)]
+        return defective
+
+    return relaxed_copies(move, count=count, amplitudes=amplitudes, calculator=calculator, rng=rng)

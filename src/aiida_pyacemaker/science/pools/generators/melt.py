@@ -18,15 +18,20 @@ SUPERHEATING = 1.5  # of the temperature while it melts: a small perfect crystal
 MELT_STEPS = 1000  # about so many steps at most, before the crystal counts as not molten
 MOLTEN_FRACTION = 0.3  # root mean square displacement in units of the cube root of the volume per atom
 COLD_K = 300.0
+REHEATINGS, HOTTER = 2, 1.6  # how often a crystal that stays one is heated further where its temperature was a guess
 
 
 @dataclass(frozen=True, kw_only=True)
 class Melt:
-    """How hot the liquid is, how many steps lie between frames, and whether it is cooled to ``COLD_K`` meanwhile."""
+    """How hot the liquid is, how many steps lie between frames, and whether it is cooled to ``COLD_K`` meanwhile.
+
+    ``may_heat``: the temperature is a guess, and is raised for a crystal that stays one.
+    """
 
     temperature_K: float
     steps: int
     quench: bool
+    may_heat: bool = False
 
 
 def run_melt(
@@ -42,9 +47,13 @@ def run_melt(
     moving.calc = screen.calculator
     timestep_fs = suggested_timestep_fs(atoms) / 2.0  # hot atoms are fast
     hot = melt.temperature_K
-    melting = SUPERHEATING * hot
-    dynamics = langevin(moving, melting, start_K=2.0 * melting, timestep_fs=timestep_fs, rng=rng)
+    dynamics = langevin(moving, SUPERHEATING * hot, start_K=2.0 * SUPERHEATING * hot, timestep_fs=timestep_fs, rng=rng)
     reason = _melt_until_liquid(moving, dynamics, melt.steps, screen)
+    for _ in range(REHEATINGS if melt.may_heat else 0):
+        if reason == NOT_MOLTEN:
+            hot *= HOTTER
+            dynamics.set_temperature(temperature_K=SUPERHEATING * hot)
+            reason = _melt_until_liquid(moving, dynamics, melt.steps, screen)
     if reason is not None:
         return [], {reason: count}
     frames: list[Atoms] = []
