@@ -38,6 +38,11 @@ class SubmitOnce:
         submitted: orm.ProcessNode = self.submit(process, **child)  # type: ignore[attr-defined]
         return submitted
 
+    def update_outputs(self) -> None:
+        """Attach new outputs; as long as there are none, the database is not asked at every change of state."""
+        if self.outputs:  # type: ignore[attr-defined]
+            super().update_outputs()  # type: ignore[misc]
+
 
 class RestartOnce(SubmitOnce):
     """Mixin of our restarting WorkChains, before ``BaseRestartWorkChain``: an iteration is submitted once."""

@@ -20,11 +20,8 @@ def clean_frame(frame: orm.WorkChainNode, policy: str) -> int:
     """
     if policy == 'none':
         return 0
-    total = 0
-    for run in (called for called in frame.called if isinstance(called, orm.CalcJobNode)):
-        remote = run.outputs.remote_folder if 'remote_folder' in run.outputs else None
-        if remote is None or remote.base.extras.get(BYTES, None) is not None or run.base.caching.is_created_from_cache:
-            continue
+    total, label = 0, _label_run(frame)
+    for run, remote in _left_behind(frame):
         try:
             removed = _remove(remote, policy)
         except (OSError, KeyError) as error:
@@ -32,14 +29,32 @@ def clean_frame(frame: orm.WorkChainNode, policy: str) -> int:
             continue
         remote.base.extras.set(BYTES, removed)
         total += removed
-        if not run.is_finished_ok or not _is_label(frame, run):
+        if run.pk != label:
             run.base.caching.is_valid_cache = False
     return total
 
 
-def _is_label(frame: orm.WorkChainNode, run: orm.CalcJobNode) -> bool:
-    outputs = frame.outputs
-    return 'output_parameters' in outputs and outputs.output_parameters.creator.pk == run.pk
+def _left_behind(frame: orm.WorkChainNode) -> list[tuple[orm.CalcJobNode, orm.RemoteData]]:
+    """Return the runs of ``frame`` whose folder is not cleaned, and that folder; a run from a cache has none."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': frame.pk}, tag='frame')
+    query.append(orm.CalcJobNode, with_incoming='frame', project='*', tag='run')
+    query.append(
+        orm.RemoteData,
+        with_incoming='run',
+        edge_filters={'label': 'remote_folder'},
+        filters={'extras': {'!has_key': BYTES}},
+        project='*',
+    )
+    return [(run, remote) for run, remote in query.all() if not run.base.caching.is_created_from_cache]
+
+
+def _label_run(frame: orm.WorkChainNode) -> int | None:
+    """Return the pk of the run that gave ``frame`` its label, ``None`` where there is none."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': frame.pk}, tag='frame')
+    query.append(orm.Dict, with_incoming='frame', edge_filters={'label': 'output_parameters'}, tag='said')
+    query.append(orm.CalcJobNode, with_outgoing='said', filters={'attributes.exit_status': 0}, project='id')
+    found: int | None = query.first(flat=True)
+    return found
 
 
 def _remove(remote: orm.RemoteData, policy: str) -> int:

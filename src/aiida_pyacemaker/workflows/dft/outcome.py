@@ -12,6 +12,7 @@ from aiida import orm
 from ...data.dataset import AtomicDatasetData
 from ...science.config import DftConfig
 from ...science.dft import find_insanity
+from .answers import ScfAnswer, read_answers
 from .cleaning import BYTES
 from .ladder import find_flags
 from .scf_inputs import describe_kpoints, describe_theory
@@ -40,16 +41,17 @@ def judge_frames(
     """Return the outcome of every frame that was run, re-used or refused, by row, in the order of the rows."""
     periodic = set(np.flatnonzero(np.any(dataset.get_frames().pbc, axis=1)).tolist())
     outcomes = {row: Outcome(pk=None, reason=reason) for row, reason in refused.items()}
-    outcomes |= {row: _judge(orm.load_node(pk), dft, is_cluster=row not in periodic) for row, pk in pks.items()}
+    answers = read_answers(pks.values())
+    outcomes |= {row: _judge(answers[pk], dft, is_cluster=row not in periodic) for row, pk in pks.items()}
     return {row: outcomes[row] for row in sorted(outcomes)}
 
 
-def _judge(node: orm.WorkChainNode, dft: DftConfig, *, is_cluster: bool) -> Outcome:
-    if not node.is_finished_ok:
+def _judge(answer: ScfAnswer, dft: DftConfig, *, is_cluster: bool) -> Outcome:
+    node, trajectory = answer.node, answer.trajectory
+    if not node.is_finished_ok or trajectory is None:
         said = f'exit {node.exit_status}: {node.exit_message}' if node.is_finished else node.process_state.value
         return Outcome(pk=node.pk, reason=said)
-    trajectory = node.outputs.output_trajectory
-    theory = read_theory(node, dft)
+    theory = _theory(answer, dft)
     reason = find_insanity(
         float(np.asarray(trajectory.get_array('energy'))[-1]),
         np.asarray(trajectory.get_array('positions'))[-1],
@@ -64,13 +66,11 @@ def _judge(node: orm.WorkChainNode, dft: DftConfig, *, is_cluster: bool) -> Outc
     return Outcome(pk=node.pk, reason=reason, trajectory=trajectory, theory=theory, magnetisation=moments)
 
 
-def read_theory(node: orm.WorkChainNode, dft: DftConfig) -> dict[str, Any]:
+def _theory(answer: ScfAnswer, dft: DftConfig) -> dict[str, Any]:
     """Return what the label of an SCF is an answer of; ``flags`` where a recovery changed its meaning."""
-    run = node.outputs.output_parameters.creator.inputs.parameters.get_dict()
-    version = str(node.outputs.output_parameters.base.attributes.get('creator_version', 'unknown'))
-    kpoints = describe_kpoints(any(node.inputs.pw.structure.pbc), dft.kpoints_distance)
-    theory = describe_theory(run, dict(node.inputs.pw.pseudos), kpoints, version)
-    flags = find_flags(node.inputs.pw.parameters.get_dict(), run)
+    kpoints = describe_kpoints(answer.is_periodic, dft.kpoints_distance)
+    theory = describe_theory(answer.run, answer.pseudos, kpoints, answer.version)
+    flags = find_flags(answer.asked, answer.run)
     return {**theory, 'flags': flags} if flags else theory
 
 

@@ -233,19 +233,20 @@ def _recommended_cutoffs(pseudos: Mapping[str, Any]) -> tuple[float, float] | No
 
 
 def describe_theory(
-    parameters: Mapping[str, Any], pseudos: Mapping[str, Any], kpoints: str, version: str
+    parameters: Mapping[str, Any], pseudos: Mapping[str, str], kpoints: str, version: str
 ) -> dict[str, Any]:
     """Return what a label is an answer of: labels of equal theories are comparable.
 
-    parameters: the namelists of the run that converged; version: of ``pw.x``. What a run's size or path decides (number
-    of bands, mixing, diagonaliser, starting spins) is no part of it; any other key of ``SYSTEM`` that a user sets is.
+    parameters: the namelists of the run that converged; pseudos: md5 by kind; version: of ``pw.x``. What a run's size
+    or path decides (number of bands, mixing, diagonaliser, starting spins) is no part of it; any other key of
+    ``SYSTEM`` that a user sets is.
     """
     system = parameters['SYSTEM']
     extra = {key: value for key, value in sorted(system.items()) if key not in (*STATED, *NOT_THEORY)}
     return {
         'kind': 'dft',
         'code': f'pw.x {version}',
-        'pseudos': {element: pseudos[element].md5 for element in sorted(pseudos)},
+        'pseudos': {kind: pseudos[kind] for kind in sorted(pseudos)},
         'ecutwfc_Ry': system['ecutwfc'],
         'ecutrho_Ry': system['ecutrho'],
         'smearing': system.get('smearing'),
