@@ -75,9 +75,27 @@ def test_an_element_the_teacher_does_not_know_is_named(folder):
 
 
 def test_rejections_are_told_and_nothing_left_fails(folder):
-    result = folder(cutout={'core_radius': 4.0, 'max_label_atoms': 40})
+    result = folder(cutout={'core_radius': 4.0, 'max_label_atoms': 40, 'fallback': False})
     assert result['failure'] == 'NOTHING_LEFT'
-    assert 'step 30 atom 12' in result['message'] and 'max_label_atoms' in result['message']
+    assert 'step 30 atom 12: covalent' in result['message'] and 'max_label_atoms' in result['message']
+
+
+def test_what_is_rejected_is_tried_as_a_whole_frame_and_paid_once(folder):
+    """Both epicentres of the frame are too large a cluster: one label of the whole frame serves both."""
+    ring = Frames.load('frames.npz')
+    gamma = ring.gamma.copy()
+    far = int(np.argmax(ring.atoms(3).get_distances(12, range(64), mic=True)))
+    gamma[ring.span(3)][far] = 5.5
+    ring.with_columns(gamma=gamma).save('frames.npz')
+    result = folder(cutout={'core_radius': 3.0, 'max_label_atoms': 20, 'max_epicentres': 2}, n_epicentres=2)
+    assert result['status'] == 0, result
+    assert (result['policies'], result['n_accepted']) == (['whole_frame'], 1)
+    assert [row['atom'] for row in result['covered']] == [far]
+    tried = result['epicentres'][0]['tried']
+    assert [row['policy'] for row in tried] == ['covalent'] and 'max_label_atoms is 20' in tried[0]['reason']
+    label, training = Frames.load('label.npz'), Frames.load('training.npz')
+    assert (label.shell == SHELL_CORE).all() and (training.force_weight == 1.0).all()
+    assert label.content_digest() == training.content_digest() == ring.select([3]).content_digest()
 
 
 @pytest.mark.parametrize('key', ['n_epicentres', 'min_steps_apart'])

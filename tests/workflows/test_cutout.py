@@ -11,8 +11,10 @@ from ase.build import bulk
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.science.ace import build_potential
+from aiida_pyacemaker.science.ace.weights import labelled_kinds
 from aiida_pyacemaker.science.config import FitConfig
-from aiida_pyacemaker.science.frames import HAS_FORCES, SHELL_CORE, Frames
+from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, SHELL_CORE, Frames
+from aiida_pyacemaker.science.teacher.readouts import training_weights
 from aiida_pyacemaker.workflows.cutout import CutoutWorkChain
 
 STEPS = [0, 10, 20]
@@ -71,12 +73,36 @@ def test_core_forces_of_dft_reach_the_untouched_frame(builder, ring):
     check_graph(node, outputs)
 
 
+@pytest.mark.dft
+def test_a_whole_frame_teaches_energy_and_stress_too(builder):
+    """Asked for as a policy: DFT sees the frame itself, both fits get energy, stress and the force on every atom."""
+    rng = np.random.default_rng(3)
+    structures = [bulk('Si', 'diamond', a=5.43, cubic=True) for _ in STEPS]
+    for atoms in structures:
+        atoms.positions += rng.normal(scale=0.06, size=(8, 3))
+    gamma = np.full((3, 8), 1.0)
+    gamma[1:, 2] = 6.0, 7.0
+    builder.frames = AtomicDatasetData.from_frames(Frames.from_atoms(structures, gamma=gamma.ravel()))
+    builder.cutout = orm.Dict({'policy': 'whole_frame', 'core_radius': 1.0})
+    builder.n_epicentres = orm.Int(1)
+    outputs, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    label, training = outputs['label_dataset'].get_frames(), outputs['training_dataset'].get_frames()
+    assert training.label_mask.tolist() == [HAS_ENERGY | HAS_FORCES | HAS_STRESS]
+    assert training.energy[0] == label.energy[0] < 0 and np.array_equal(training.stress, label.stress)
+    assert np.array_equal(training.forces, label.forces) and (training.force_weight == 1.0).all()
+    assert labelled_kinds(training, 0) == ('energy', 'forces', 'stress')
+    assert training_weights(label, 'core').tolist() == [1.0] * 8
+    report = outputs['report'].get_dict()
+    assert report['policies'] == ['whole_frame'] and report['epicentres'][0]['label']['n_core'] == 8
+
+
 def check_graph(node, outputs):
     """Children have names, and every node that holds structures or labels has a maker below the root."""
     called = {
         link.link_label for link in node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK))
     }
-    assert {'cutout', 'dft', 'transfer_core_forces', 'report'} <= called
+    assert {'cutout', 'dft', 'transfer_labels', 'report'} <= called
     for name in ('label_dataset', 'training_dataset', 'report'):
         assert outputs[name].creator in node.called_descendants
     inputs = {link.node.uuid for link in node.base.links.get_incoming()}

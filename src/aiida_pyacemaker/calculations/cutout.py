@@ -25,6 +25,9 @@ class CutoutCalculation(TaskCalculation):
         'n_epicentres': None,
         'min_steps_apart': None,
         'exclude': None,
+        'valence': None,
+        'cap_charges': None,
+        'kpoints_distance': None,
         'dtype': None,
     }
     OUTPUT_FILES = ('label.npz', 'training.npz')

@@ -18,6 +18,7 @@ from ..science.cutout import (
     Cutout,
     Epicentre,
     EpicentreRule,
+    LabelTheory,
     RejectedCutoutError,
     Workbench,
     choose_policy,
@@ -31,12 +32,15 @@ from ..science.student import load_student
 from ..science.teacher import load_teacher, teacher_calculator
 from .base import Progress, Task, TaskFailure
 
+Accepted = tuple[Epicentre, Cutout]
+
 
 class CutoutTask(Task):
     """Ring frames with γ in time order and their MD steps, student, teacher and settings.
 
     n_epicentres: asked for in all; more than ``cutout.max_epicentres`` are taken from further frames of the ring at
-    least ``min_steps_apart`` steps from each other; exclude: pairs (step, atom) that were bought before.
+    least ``min_steps_apart`` steps from each other; exclude: pairs (step, atom) that were bought before. valence,
+    cap_charges, kpoints_distance: what DFT will be run with, see :class:`LabelTheory`.
     """
 
     frames: str
@@ -48,6 +52,9 @@ class CutoutTask(Task):
     n_epicentres: int = Field(1, gt=0)
     min_steps_apart: int = Field(1, gt=0)
     exclude: tuple[tuple[int, int], ...] = ()
+    valence: dict[str, float] = {}
+    cap_charges: dict[int, float] = {}
+    kpoints_distance: float = Field(LabelTheory.kpoints_distance, gt=0)
     dtype: Literal['float32', 'float64'] = 'float64'
     seed: int = 0
 
@@ -65,18 +72,20 @@ class CutoutTask(Task):
         )
         epicentres = gather_epicentres(frames, self.steps, learning_frame, rule=rule)
         accepted, rejected = self._cut_all(frames, epicentres, progress)
+        accepted, covered = _drop_covered(accepted)
         if not accepted:
             reasons = '; '.join(f'step {row["step"]} atom {row["atom"]}: {row["reason"]}' for row in rejected)
             raise TaskFailure('NOTHING_LEFT', f'no cutout was accepted: {reasons or "no epicentre was found"}')
         self._write(frames, accepted)
         return {
-            'policy': choose_policy({chemical_symbols[number] for number in frames.numbers}, self.cutout),
+            'policies': sorted({cutout.policy for _, cutout in accepted}),
             'learning_frame': int(learning_frame),
             'learning_step': int(self.steps[learning_frame]),
             'n_asked': self.n_epicentres,
             'n_accepted': len(accepted),
             'n_rejected': len(rejected),
             'epicentres': [{**_describe(frames, epicentre), **cutout.report} for epicentre, cutout in accepted],
+            'covered': [{**_describe(frames, epicentre), 'by': 'whole_frame'} for epicentre, _ in covered],
             'rejected': rejected,
         }
 
@@ -108,21 +117,25 @@ class CutoutTask(Task):
 
     def _cut_all(
         self, frames: Frames, epicentres: list[Epicentre], progress: Progress
-    ) -> tuple[list[tuple[Epicentre, Cutout]], list[dict[str, Any]]]:
+    ) -> tuple[list[Accepted], list[dict[str, Any]]]:
         potential, calculator = self._load_models(frames)
         benches: dict[int, Workbench] = {}
         accepted, rejected = [], []
         for done, epicentre in enumerate(epicentres, start=1):
-            if epicentre.frame not in benches:
-                benches[epicentre.frame] = Workbench.prepare(frames.atoms(epicentre.frame), potential, calculator)
             try:
+                if epicentre.frame not in benches:
+                    atoms = frames.atoms(epicentre.frame)
+                    benches[epicentre.frame] = Workbench.prepare(atoms, potential, calculator, self._theory())
                 cutout = cut_out(benches[epicentre.frame], epicentre.atom, self.cutout)
                 accepted.append((epicentre, cutout))
                 progress.report('cut', done, len(epicentres), n_atoms=len(cutout.label.atoms))
             except RejectedCutoutError as error:
-                rejected.append({**_describe(frames, epicentre), 'reason': str(error)})
+                rejected.append({**_describe(frames, epicentre), 'reason': str(error), 'tried': list(error.tried)})
                 progress.report('rejected', done, len(epicentres), reason=str(error))
         return accepted, rejected
+
+    def _theory(self) -> LabelTheory:
+        return LabelTheory(valence=self.valence, cap_charges=self.cap_charges, kpoints_distance=self.kpoints_distance)
 
     def _load_models(self, frames: Frames) -> tuple[AcePotential, Calculator]:
         """Return student and teacher; both must know the frames, the teacher also the caps."""
@@ -137,7 +150,7 @@ class CutoutTask(Task):
         _check_elements('models', present | caps, teacher.elements)
         return potential, teacher_calculator(teacher)
 
-    def _write(self, frames: Frames, accepted: list[tuple[Epicentre, Cutout]]) -> None:
+    def _write(self, frames: Frames, accepted: list[Accepted]) -> None:
         for name in ('label', 'training'):
             parts = [(getattr(cutout, name), epicentre) for epicentre, cutout in accepted]
             shell = np.concatenate([part.shell for part, _ in parts])
@@ -151,9 +164,24 @@ class CutoutTask(Task):
                 force_weight=(shell == SHELL_CORE).astype(float),
                 gamma=np.concatenate(gamma),
                 parent_index=np.concatenate([part.parents for part, _ in parts]),
-                config_type=np.array([f'cutout_{name}'] * len(parts)),
+                config_type=np.array(
+                    [f'{"frame" if cutout.label.is_whole_frame else "cutout"}_{name}' for _, cutout in accepted]
+                ),
                 group=np.array([epicentre.frame for _, epicentre in parts]),
             ).save(f'{name}.npz')
+
+
+def _drop_covered(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:
+    """Return the cutouts that are paid for and those that a whole frame makes superfluous: one label a whole frame."""
+    whole: dict[int, Cutout] = {}
+    for epicentre, cutout in accepted:
+        if cutout.label.is_whole_frame:
+            whole.setdefault(epicentre.frame, cutout)
+    kept: list[Accepted] = []
+    covered: list[Accepted] = []
+    for epicentre, cutout in accepted:
+        (kept if whole.get(epicentre.frame, cutout) is cutout else covered).append((epicentre, cutout))
+    return kept, covered
 
 
 def _describe(frames: Frames, epicentre: Epicentre) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..data.teacher import TeacherModelData
 from ..science.config import CutoutConfig
 from .dft.label_dft import DftLabelWorkChain
 from .input_checks import check_elements
-from .labels import join_datasets, report_cutouts, transfer_core_forces
+from .labels import join_datasets, report_cutouts, transfer_labels
 from .ports import TaskSteps, add_shared_ports
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .submission import call_once
@@ -109,7 +109,11 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         for row in report['epicentres']:
             grade = 'not finite' if row['gamma'] is None else f'{row["gamma"]:.2f}'
             where = f'step {row["step"]} atom {row["atom"]} grade {grade}'
-            self.report(f'cutout: {where}: {row["label"]["n_atoms"]} atoms')
+            self.report(f'cutout: {where}: {row["policy"]}, {row["label"]["n_atoms"]} atoms')
+            for attempt in row['tried']:
+                self.report(f'cutout: {where}: not {attempt["policy"]}: {attempt["reason"]}')
+        for row in report['covered']:
+            self.report(f'covered by the whole frame: step {row["step"]} atom {row["atom"]}')
         for row in report['rejected']:
             self.report(f'rejected: step {row["step"]} atom {row["atom"]}: {row["reason"]}')
         return None
@@ -135,14 +139,14 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         return None
 
     def results(self) -> Any:
-        """Hand the core forces over and attach the labels."""
+        """Hand the labels over to the untouched frames and attach both."""
         dft = self.ctx.dft.outputs
         parts = dict(dft.labels)
         one = len(parts) == 1
         labels = next(iter(parts.values())) if one else call_once(self, 'join_labels', join_datasets, **parts)
         nodes = (self.ctx.cutout.outputs.training_geometry, labels, dft.report)
         self.out('label_dataset', labels)
-        self.out('training_dataset', call_once(self, 'transfer_core_forces', transfer_core_forces, *nodes))
+        self.out('training_dataset', call_once(self, 'transfer_labels', transfer_labels, *nodes))
         if self.ctx.dft.exit_status == DftLabelWorkChain.exit_codes.BUDGET_SPENT.status:
             return self.exit_codes.BUDGET_SPENT.format(message=self.ctx.dft.exit_message)
         return None

@@ -9,8 +9,11 @@ from ase.build import bulk
 from aiida_pyacemaker.science.ace import build_potential, evaluate
 from aiida_pyacemaker.science.config import CutoutConfig, FitConfig
 from aiida_pyacemaker.science.cutout import RejectedCutoutError, Workbench, cut_out
-from aiida_pyacemaker.science.cutout.acceptance import check_label_geometry, check_training_geometry
-from aiida_pyacemaker.science.cutout.label_geometry import build_label_geometry
+from aiida_pyacemaker.science.cutout.acceptance import check_label_geometry, check_training_geometry, evaluate_frame
+from aiida_pyacemaker.science.cutout.images import index_frame
+from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
+from aiida_pyacemaker.science.cutout.policies.covalent import cut_covalent
+from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.cutout.training_geometry import build_training_geometry
 from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE
 from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
@@ -30,6 +33,11 @@ def calculator(teacher_files):
     return teacher_calculator(load_teacher(teacher_files))
 
 
+def build_label_geometry(frame, epicentre, config):
+    request = CutRequest(frame=index_frame(frame), epicentre=epicentre, config=config, theory=LabelTheory())
+    return cut_covalent(request)
+
+
 def hot_silicon(repeat, seed=0):
     atoms = bulk('Si', 'diamond', a=5.43, cubic=True) * (repeat, repeat, repeat)
     atoms.positions += np.random.default_rng(seed).normal(scale=0.1, size=atoms.positions.shape)
@@ -40,31 +48,32 @@ def test_twice_the_cutoff_is_exact_and_once_is_not(potential):
     """A core force holds its neighbours' energies: with 2 r_cut it is exact to round-off, with r_cut it is wrong."""
     frame = hot_silicon(5)
     core = np.array([77])
-    forces = evaluate(potential, frame).forces
-    exact = build_training_geometry(frame, 77, core, cutoff_A=potential.cutoff)
+    student = evaluate_frame(frame, potential)
+    forces = student.forces
+    exact = build_training_geometry(index_frame(frame), 77, core, cutoff_A=potential.cutoff)
     assert not exact.is_whole_frame and len(exact.atoms) < len(frame) // 4
-    report = check_training_geometry(frame, exact, potential, frame_forces=forces)
+    report = check_training_geometry(index_frame(frame), exact, potential, student=student)
     assert report['core_force_error_eV_per_A'] < 1e-9 and report['core_projection_error'] < 1e-8
-    short = build_training_geometry(frame, 77, core, cutoff_A=potential.cutoff / 2)
+    short = build_training_geometry(index_frame(frame), 77, core, cutoff_A=potential.cutoff / 2)
     row = int(np.flatnonzero(short.shell == SHELL_CORE)[0])
     assert np.abs(evaluate(potential, short.atoms).forces[row] - forces[77]).max() > 1e-2
     with pytest.raises(RejectedCutoutError, match='differs from the frame'):
-        check_training_geometry(frame, short, potential, frame_forces=forces)
+        check_training_geometry(index_frame(frame), short, potential, student=student)
 
 
 def test_a_core_of_several_atoms_is_exact_too(potential):
     frame = hot_silicon(5, seed=2)
     near = frame.get_distances(300, range(len(frame)), mic=True)
     core = np.flatnonzero(near < 2.9)
-    training = build_training_geometry(frame, 300, core, cutoff_A=potential.cutoff)
-    report = check_training_geometry(frame, training, potential, frame_forces=evaluate(potential, frame).forces)
+    training = build_training_geometry(index_frame(frame), 300, core, cutoff_A=potential.cutoff)
+    report = check_training_geometry(index_frame(frame), training, potential, student=evaluate_frame(frame, potential))
     assert (training.shell == SHELL_CORE).sum() == len(core) > 3
     assert report['core_force_error_eV_per_A'] < 1e-9
 
 
 def test_small_frame_is_taken_whole_and_untouched(potential):
     frame = hot_silicon(2)
-    training = build_training_geometry(frame, 3, np.array([3]), cutoff_A=potential.cutoff)
+    training = build_training_geometry(index_frame(frame), 3, np.array([3]), cutoff_A=potential.cutoff)
     assert training.is_whole_frame and training.atoms == frame
     assert np.array_equal(training.parents, np.arange(64)) and np.flatnonzero(
         training.shell == SHELL_CORE

@@ -2,11 +2,13 @@
 
 from .cut import Cutout, RejectedCutoutError, Workbench, choose_policy, cut_out
 from .epicentres import Epicentre, EpicentreRule, choose_epicentres, gather_epicentres
+from .theory import LabelTheory
 
 __all__ = [
     'Cutout',
     'Epicentre',
     'EpicentreRule',
+    'LabelTheory',
     'RejectedCutoutError',
     'Workbench',
     'choose_epicentres',

@@ -1,24 +1,33 @@
-"""One cutout from beginning to end: build, relax, check."""
+"""One cutout from beginning to end: choose how, build, relax, check."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from ..ace import AcePotential, evaluate
+from ..ace import AcePotential
 from ..config import CutoutConfig
 from ..frames import SHELL_CORE
-from .acceptance import MAX_FRAME_FOR_TEACHER, check_label_geometry, check_training_geometry
-from .label_geometry import LabelGeometry, RejectedCutoutError, build_label_geometry
+from .acceptance import (
+    MAX_FRAME_FOR_TEACHER,
+    StudentOfFrame,
+    check_label_geometry,
+    check_training_geometry,
+    describe_label_geometry,
+    evaluate_frame,
+)
+from .images import FrameIndex, index_frame
+from .label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
+from .policies import POLICIES
 from .relaxation import relax_boundary
-from .training_geometry import TrainingGeometry, build_training_geometry
+from .theory import LabelTheory
+from .training_geometry import TrainingGeometry, build_training_geometry, take_whole_frame
 
 GROUP_IV = frozenset(('C', 'Si', 'Ge', 'Sn'))
 
@@ -33,20 +42,38 @@ class Cutout:
     training: TrainingGeometry
     report: dict[str, Any]
 
+    @property
+    def policy(self) -> str:
+        """How it was cut in the end."""
+        return self.label.policy
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workbench:
-    """A frame with the student's (n, 3) forces on it and, for a small frame, the teacher's, in eV/Å."""
+    """A frame, its search tree, what the student makes of it and, of a small frame, the teacher's (n, 3) forces, eV/Å.
+
+    theory: the pseudopotentials' electrons and the k-points; without it those of the periodic table.
+    """
 
     frame: Atoms
+    index: FrameIndex
     potential: AcePotential
     calculator: Calculator | None
-    student_forces: NDArray[np.float64]
+    student: StudentOfFrame
     teacher_forces: NDArray[np.float64] | None
+    theory: LabelTheory = field(default_factory=LabelTheory)
 
     @classmethod
-    def prepare(cls, frame: Atoms, potential: AcePotential, calculator: Calculator | None) -> Workbench:
-        """Evaluate the frame once for all cutouts made from it."""
+    def prepare(
+        cls,
+        frame: Atoms,
+        potential: AcePotential,
+        calculator: Calculator | None,
+        theory: LabelTheory | None = None,
+    ) -> Workbench:
+        """Evaluate the frame once for all cutouts made from it; :class:`RejectedCutoutError` where it is not finite."""
+        if not (np.isfinite(frame.positions).all() and np.isfinite(frame.cell[:]).all()):
+            raise RejectedCutoutError('a position or a cell vector of the frame is not a finite number')
         teacher_forces = None
         if calculator is not None and len(frame) <= MAX_FRAME_FOR_TEACHER:
             atoms = frame.copy()
@@ -54,37 +81,82 @@ class Workbench:
             teacher_forces = np.asarray(atoms.get_forces())
         return cls(
             frame=frame,
+            index=index_frame(frame),
             potential=potential,
             calculator=calculator,
-            student_forces=evaluate(potential, frame).forces,
+            student=evaluate_frame(frame, potential),
             teacher_forces=teacher_forces,
+            theory=theory or LabelTheory(),
         )
 
 
 def choose_policy(elements: Collection[str], config: CutoutConfig) -> str:
-    """Return how bonds are cut: ``covalent``, as asked or found by the elements; refuse by name what is not built."""
+    """Return how bonds are cut: as asked, or found by the elements; refuse by name what is not built."""
     others = sorted(set(elements) - GROUP_IV - {'H'})
-    if config.policy == 'covalent' or (not others and set(elements) & GROUP_IV):
+    if config.policy in POLICIES:
+        return config.policy
+    if config.policy == 'auto' and not others and set(elements) & GROUP_IV:
         return 'covalent'
     raise ValueError(
         f'cutout.policy = {config.policy!r}: elements {", ".join(sorted(elements))} are not a group IV covalent solid '
-        f'({", ".join(others) or "no group IV element"}); only the policy covalent is built: choose it to force it'
+        f'({", ".join(others) or "no group IV element"}); allowed here: {", ".join(POLICIES)}'
     )
 
 
 def cut_out(bench: Workbench, epicentre: int, config: CutoutConfig) -> Cutout:
-    """Return the accepted cutout about atom ``epicentre``; raise :class:`RejectedCutoutError` with the reason."""
-    choose_policy({chemical_symbols[number] for number in bench.frame.numbers}, config)
-    label = build_label_geometry(bench.frame, epicentre, config)
-    core = label.parents[label.shell == SHELL_CORE]
-    training = build_training_geometry(bench.frame, epicentre, core, cutoff_A=bench.potential.cutoff)
-    student = check_training_geometry(bench.frame, training, bench.potential, frame_forces=bench.student_forces)
+    """Return the accepted cutout about atom ``epicentre``.
+
+    What one policy rejects, the next one tries while ``config.fallback`` is on; ``report['tried']`` has each with its
+    reason. The whole frame is taken where its SCF costs at most ``config.whole_frame_cost_ratio`` times the cutout's:
+    ``report['cost']``. Raises :class:`RejectedCutoutError` with all reasons, in ``tried`` one by one.
+    """
+    request = CutRequest(frame=bench.index, epicentre=epicentre, config=config, theory=bench.theory)
+    chosen = choose_policy(set(bench.frame.get_chemical_symbols()), config)
+    order = [chosen, 'whole_frame'] if config.fallback and chosen != 'whole_frame' else [chosen]
+    tried: list[dict[str, str]] = []
+    for policy in order:
+        try:
+            cutout = _cut_with(bench, request, policy)
+        except RejectedCutoutError as error:
+            tried.append({'policy': policy, 'reason': str(error)})
+        else:
+            return replace(cutout, report={'policy': cutout.policy, 'tried': tried, **cutout.report})
+    raise RejectedCutoutError('; '.join(f'{row["policy"]}: {row["reason"]}' for row in tried), tried)
+
+
+def _cut_with(bench: Workbench, request: CutRequest, policy: str) -> Cutout:
+    """Return the cutout that one policy makes, or the whole frame where that is hardly dearer."""
+    label, cost = _cheaper(bench, request, POLICIES[policy](request))
+    training = _training_geometry(bench, request, label)
+    student = check_training_geometry(bench.index, training, bench.potential, student=bench.student)
     relaxation: dict[str, Any] = {'stopped': 'not asked'}
-    if config.enable_pre_relaxation and bench.calculator is not None:
-        relaxed = relax_boundary(label, bench.calculator, config)
+    if request.config.enable_pre_relaxation and bench.calculator is not None and not label.is_whole_frame:
+        relaxed = relax_boundary(label, bench.calculator, request.config)
         atoms = label.atoms.copy()
         atoms.positions = relaxed.positions
         label, relaxation = replace(label, atoms=atoms), relaxed.report
     closeness = check_label_geometry(label, bench.calculator, frame_forces=bench.teacher_forces)
-    report = {'label': {**label.report, **closeness}, 'training': student, 'relaxation': relaxation}
+    numbers = {**describe_label_geometry(label, bench.theory), **label.report, **closeness}
+    report = {'cost': cost, 'label': numbers, 'training': student, 'relaxation': relaxation}
     return Cutout(label=label, training=training, report=report)
+
+
+def _cheaper(bench: Workbench, request: CutRequest, label: LabelGeometry) -> tuple[LabelGeometry, dict[str, Any]]:
+    """Return ``label``, or the whole frame where that costs little more, and both predicted costs."""
+    cost: dict[str, Any] = {'work': bench.theory.work(label.atoms, label.shell)}
+    if label.is_whole_frame:
+        return label, cost
+    no_shell = np.full(len(bench.frame), -1, dtype=np.int8)
+    ratio = bench.theory.work(bench.frame, no_shell) / cost['work']
+    cost['frame_over_cutout'] = float(ratio)
+    if len(bench.frame) > request.config.max_frame_atoms or ratio > request.config.whole_frame_cost_ratio:
+        return label, cost
+    cost |= {'work': cost['work'] * ratio, 'instead_of': label.policy}
+    return POLICIES['whole_frame'](request), cost
+
+
+def _training_geometry(bench: Workbench, request: CutRequest, label: LabelGeometry) -> TrainingGeometry:
+    if label.is_whole_frame:
+        return take_whole_frame(bench.frame, label.parents)
+    core = label.parents[label.shell == SHELL_CORE]
+    return build_training_geometry(bench.index, request.epicentre, core, cutoff_A=bench.potential.cutoff)

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -31,35 +32,66 @@ class Images:
         return len(self.parents)
 
 
-def images_near(atoms: Atoms, centre: int, offsets: NDArray[np.float64], *, radius: float) -> Images:
+@dataclass(frozen=True, kw_only=True)
+class FrameIndex:
+    """A frame and the search tree of its wrapped atoms: built once, then a cutout costs what is near its epicentre.
+
+    wrapped: (n, 3) Å, the atoms in the cell along periodic directions; cell: (3, 3) Å, missing vectors completed.
+    """
+
+    atoms: Atoms
+    cell: NDArray[np.float64]
+    wrapped: NDArray[np.float64]
+    tree: cKDTree
+
+
+def index_frame(atoms: Atoms) -> FrameIndex:
+    """Return the frame with its search tree; one copy of the positions in all."""
+    cell = np.asarray(atoms.cell.complete(), dtype=float)
+    wrapped = np.array(atoms.positions, dtype=float)
+    if atoms.pbc.any():
+        shifts = np.floor(np.linalg.solve(cell.T, wrapped.T).T)
+        shifts[:, ~atoms.pbc] = 0.0
+        wrapped -= shifts @ cell
+    return FrameIndex(atoms=atoms, cell=cell, wrapped=wrapped, tree=cKDTree(wrapped))
+
+
+def images_near(frame: Atoms | FrameIndex, centre: int, offsets: NDArray[np.float64], *, radius: float) -> Images:
     """Return every image of every atom within ``radius`` (Å) of any of the points ``centre + offsets``.
 
     offsets: (m, 3) Å relative to the atom ``centre``. Rows are ordered by distance from the centre, ties by parent.
     """
-    cell, periodic = np.asarray(atoms.cell), np.asarray(atoms.pbc)
+    if isinstance(frame, Atoms):
+        frame = index_frame(frame)
+    origin = frame.wrapped[centre]
     reach = radius + float(np.linalg.norm(offsets, axis=1).max())
-    relative = atoms.positions - atoms.positions[centre]
-    ranges = [range(1)] * 3
-    if periodic.any():
-        full = np.asarray(atoms.cell.complete())
-        inverse = np.linalg.inv(full)
-        relative = relative - np.where(periodic, np.round(relative @ inverse), 0.0) @ full
-        heights = 1.0 / np.linalg.norm(inverse, axis=0)
-        counts = [
-            int(np.ceil(reach / height + 0.5)) if flag else 0 for height, flag in zip(heights, periodic, strict=True)
-        ]
-        ranges = [range(-count, count + 1) for count in counts]
-    tree = cKDTree(offsets)
+    points = cKDTree(offsets)
     parents, positions = [], []
-    for shift in product(*ranges):
-        moved = relative + np.asarray(shift, dtype=float) @ cell
-        near = np.flatnonzero(np.einsum('ij,ij->i', moved, moved) <= (reach + 1e-9) ** 2)
-        near = near[tree.query(moved[near])[0] <= radius + 1e-9] if len(near) else near
-        parents.append(near)
-        positions.append(moved[near])
-    rows, points = np.concatenate(parents), np.concatenate(positions)
-    order = np.lexsort((rows, np.round(np.linalg.norm(points, axis=1), 9)))
-    return Images(parents=rows[order], numbers=atoms.numbers[rows[order]].astype(np.int64), positions=points[order])
+    for shift in _shifts(frame, origin, reach):
+        moved = shift @ frame.cell - origin
+        rows = np.array(frame.tree.query_ball_point(-moved, reach + 1e-9), dtype=np.int64)
+        near = frame.wrapped[rows] + moved
+        kept = points.query(near)[0] <= radius + 1e-9 if len(rows) else np.zeros(0, dtype=bool)
+        parents.append(rows[kept])
+        positions.append(near[kept])
+    rows, places = np.concatenate(parents), np.concatenate(positions)
+    order = np.lexsort((rows, np.round(np.linalg.norm(places, axis=1), 9)))
+    numbers = frame.atoms.numbers[rows[order]].astype(np.int64)
+    return Images(parents=rows[order], numbers=numbers, positions=places[order])
+
+
+def _shifts(frame: FrameIndex, origin: NDArray[np.float64], reach: float) -> list[NDArray[np.float64]]:
+    """Return the lattice shifts whose copies of the cell come within ``reach`` (Å) of ``origin``."""
+    if not frame.atoms.pbc.any():
+        return [np.zeros(3)]
+    inverse = np.linalg.inv(frame.cell)
+    place = origin @ inverse
+    across = reach * np.linalg.norm(inverse, axis=0) + 1e-9
+    ranges = [
+        range(int(np.floor(low)), int(np.floor(high)) + 1) if periodic else range(1)
+        for low, high, periodic in zip(place - across, place + across, frame.atoms.pbc, strict=True)
+    ]
+    return [np.asarray(shift, dtype=float) for shift in product(*ranges)]
 
 
 def bonded_neighbours(images: Images) -> tuple[NDArray[np.int64], ...]:
@@ -75,10 +107,7 @@ def bonded_neighbours(images: Images) -> tuple[NDArray[np.int64], ...]:
 
 
 def smallest_distance_ratio(atoms: Atoms) -> float:
-    """Return the smallest distance over covalent sum of any pair of a non-periodic structure (inf for one atom)."""
+    """Return the smallest distance over covalent sum of any pair, images included (inf where none is near)."""
     radii = covalent_radii[atoms.numbers]
-    rows, columns = np.triu_indices(len(atoms), 1)
-    if len(rows) == 0:
-        return float('inf')
-    lengths = np.linalg.norm(atoms.positions[rows] - atoms.positions[columns], axis=1)
-    return float(np.min(lengths / (radii[rows] + radii[columns])))
+    first, second, lengths = neighbor_list('ijd', atoms, 2 * BOND_FACTOR * float(radii.max()))
+    return float(np.min(lengths / (radii[first] + radii[second]), initial=np.inf))

@@ -1,4 +1,4 @@
-"""The outer layer and the caps find their place, the core and its first neighbours stay."""
+"""What the cut invented finds its place, the core and its first neighbours stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ase.optimize import BFGS
 from numpy.typing import NDArray
 
 from ..config import CutoutConfig
-from ..frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
+from ..frames import SHELL_BUFFER, SHELL_CAP
 from .label_geometry import LabelGeometry, RejectedCutoutError
 
 CAP_FREEDOM = 2.0  # a cap may move this many times further than an atom of the frame
@@ -26,7 +26,7 @@ class Relaxation:
 
 
 def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: CutoutConfig) -> Relaxation:
-    """Relax the caps, with ``relax_buffer`` also the buffer, until ``pre_relaxation_fmax`` (eV/Å) or the last step.
+    """Relax caps and seam, with ``relax_buffer`` all the buffer, until ``pre_relaxation_fmax`` (eV/Å) or the last step.
 
     The force on the core depends on its second shell: moving that gives a force of another environment than the one
     the student learns from. No atom of the frame ends further than ``max_displacement`` (Å) from where MD had it, no
@@ -35,11 +35,11 @@ def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: Cuto
     """
     atoms = geometry.atoms.copy()
     start = atoms.positions.copy()
-    fixed = np.isin(
-        geometry.shell, (SHELL_CORE, SHELL_FROZEN) if config.relax_buffer else (SHELL_CORE, SHELL_FROZEN, SHELL_BUFFER)
-    )
+    free = geometry.boundary | (config.relax_buffer & (geometry.shell == SHELL_BUFFER))
+    if not free.any():
+        return Relaxation(positions=start, report={'stopped': 'nothing is free to move'})
     limit = config.max_displacement * np.where(geometry.shell == SHELL_CAP, CAP_FREEDOM, 1.0)
-    atoms.set_constraint(FixAtoms(mask=fixed))
+    atoms.set_constraint(FixAtoms(mask=~free))
     atoms.calc = calculator
     kept, taken, stopped = start, 0, 'steps'
     largest = _largest_force(atoms)

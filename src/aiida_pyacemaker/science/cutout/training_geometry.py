@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..frames import SHELL_CORE, SHELL_ENVIRONMENT
-from .images import images_near
+from .images import FrameIndex, images_near
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class TrainingGeometry:
 
 
 def build_training_geometry(
-    frame: Atoms, epicentre: int, core: NDArray[np.int64], *, cutoff_A: float
+    frame: FrameIndex, epicentre: int, core: NDArray[np.int64], *, cutoff_A: float
 ) -> TrainingGeometry:
     """Return every atom of ``frame`` within twice ``cutoff_A`` of a core atom, unwrapped, without caps or relaxation.
 
@@ -31,14 +31,19 @@ def build_training_geometry(
     again. Where the sphere holds an atom twice, or as many atoms as the frame, the whole periodic frame is returned.
     core: (c,) rows of the frame, the epicentre among them.
     """
-    offsets = frame.get_distances(epicentre, core, mic=bool(frame.pbc.any()), vector=True)
+    offsets = frame.atoms.get_distances(epicentre, core, mic=bool(frame.atoms.pbc.any()), vector=True)
     images = images_near(frame, epicentre, np.asarray(offsets).reshape(-1, 3), radius=2 * cutoff_A)
-    if len(images) >= len(frame) or len(np.unique(images.parents)) < len(images):
-        shell = np.full(len(frame), SHELL_ENVIRONMENT, dtype=np.int8)
-        shell[core] = SHELL_CORE
-        return TrainingGeometry(atoms=frame.copy(), shell=shell, parents=np.arange(len(frame)), is_whole_frame=True)
+    if len(images) >= len(frame.atoms) or len(np.unique(images.parents)) < len(images):
+        return take_whole_frame(frame.atoms, core)
     shell = np.where(np.isin(images.parents, core), SHELL_CORE, SHELL_ENVIRONMENT).astype(np.int8)
     low, high = images.positions.min(axis=0), images.positions.max(axis=0)
     box = high - low + 2.0
     atoms = Atoms(numbers=images.numbers, positions=images.positions - low + 1.0, cell=box, pbc=False)
     return TrainingGeometry(atoms=atoms, shell=shell, parents=images.parents, is_whole_frame=False)
+
+
+def take_whole_frame(frame: Atoms, core: NDArray[np.int64]) -> TrainingGeometry:
+    """Return the whole frame, of which the rows ``core`` are learnt."""
+    shell = np.full(len(frame), SHELL_ENVIRONMENT, dtype=np.int8)
+    shell[core] = SHELL_CORE
+    return TrainingGeometry(atoms=frame.copy(), shell=shell, parents=np.arange(len(frame)), is_whole_frame=True)
