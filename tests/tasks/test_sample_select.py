@@ -113,7 +113,7 @@ def test_dimers_need_no_teacher(folder):
 @pytest.mark.parametrize(
     ('change', 'failure', 'word'),
     [
-        ({'structures': None, 'pool': {**POOL, 'subsystems': 0}}, 'INVALID_INPUT', 'needs structures (or pool.subsystems'),
+        ({'structures': None, 'pool': {'subsystems': 0}}, 'INVALID_INPUT', 'needs structures (or pool.subsystems'),
         ({'structures': 'missing.npz'}, 'UNREADABLE_FILE', 'missing.npz'),
         ({'elements': ['Ge']}, 'UNKNOWN_ELEMENT', 'unknown element Si, allowed: Ge'),
         ({'mode': 'anneal'}, 'INVALID_INPUT', 'anneal'),
@@ -135,7 +135,8 @@ def test_selection_is_exact_seeded_and_shares_no_group_with_the_held_out(pool, f
     assert len(selected) == result['n_selected'] == 6 and result['n_held_out'] == len(held_out) >= 2
     assert not set(frames.group[selected]) & set(frames.group[held_out])
     assert 'prototype' in frames.config_type[selected]
-    assert 0 < result['features']['explained_variance'] <= 1 and 0 < result['features']['coverage_radius'] < 2
+    assert 0 < result['features']['coverage_radius'] < 2
+    assert 0 < result['features']['entropy_pool'] < np.log(15)
     again = run('select', folder, **task)  # features come from their piece
     assert again == result and np.array_equal(np.load('selected.npy'), selected)
 
@@ -146,3 +147,19 @@ def test_copies_are_not_selected_twice(pool, folder):
     result = run('select', folder, frames='double.npz', models=MODELS[:1], count=30, seed=1)
     assert result['n_duplicates'] == 15
     assert np.load('selected.npy').max() < 15
+
+
+@pytest.mark.parametrize('selection', [{'method': 'd_optimal'}, {'method': 'farthest', 'descriptors': 'student'}])
+def test_selection_in_the_basis_of_the_student_needs_no_teacher(pool, folder, selection):
+    selection = {**selection, 'quota_floor': 1.0, 'duplicate_tolerance': 1e-3}
+    fit = {'number_of_functions_per_element': 30, 'basis': {'embeddings': {'ALL': {'fs_parameters': [1, 0.5]}}}}
+    task = {'frames': str(pool[0]), 'count': 6, 'selection': selection, 'fit': fit, 'seed': 1}
+    result = run('select', folder, **task)
+    assert result['status'] == 0, result
+    assert result['n_selected'] == 6 and len(result['selected_by_stratum']) >= 4
+    assert result['selected_by_stratum']['prototype Si'] == 1
+
+
+def test_features_without_a_model_are_refused(pool, folder):
+    result = run('select', folder, frames=str(pool[0]), count=6)
+    assert result['failure'] == 'INVALID_INPUT' and 'models: none' in result['message']

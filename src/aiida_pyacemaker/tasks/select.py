@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..science.ace import build_potential
 from ..science.ace.quality import nearest_distances
-from ..science.config import FitConfig, SelectionConfig
+from ..science.config import EmbeddingConfig, FitConfig, SelectionConfig
 from ..science.frames import Frames
 from ..science.selection import (
     IN_ENVIRONMENTS,
@@ -111,10 +111,16 @@ class SelectTask(Task):
             strata=find_strata(pool),
         )
 
+    def _linear_fit(self) -> FitConfig:
+        """Return the settings without embeddings, which no projection depends on."""
+        basis = self.fit.basis.model_copy(update={'embeddings': {'ALL': EmbeddingConfig()}})
+        return self.fit.model_copy(update={'basis': basis})
+
     def _environments(self, pool: Frames, progress: Progress) -> Environments:
         elements = sorted({symbol for atoms in pool.iter_atoms() for symbol in atoms.get_chemical_symbols()})
         try:
-            student = build_potential(elements, self.fit, bond_length=float(np.median(nearest_distances(pool))))
+            bond_length = float(np.median(nearest_distances(pool)))
+            student = build_potential(elements, self._linear_fit(), bond_length=bond_length)
             progress.report('environments', 0, len(pool))
             found = find_environments(student, pool)
         except ValueError as error:

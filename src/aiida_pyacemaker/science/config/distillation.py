@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from .base import Count, Positive, Settings
+from .selection import SelectionConfig
 
 StructureTypeName = Literal[
     'fcc', 'bcc', 'hcp', 'diamond', 'sc',
@@ -90,7 +91,12 @@ class PoolConfig(Settings):
 
 
 class DistillationConfig(Settings):
-    """Phase 1: what the teacher shows the student before any DFT; thresholds in eV/Å."""
+    """Phase 1: what the teacher shows the student before any DFT; thresholds in eV/Å.
+
+    ``learning_curve``: parts of the labels that a student is fitted to as well; where twice as many frames promise an
+    error lower by ``worth_gain`` or more, another pool is made, ``max_rounds`` in all at most.
+    ``mace_model_path`` names the teacher for a builder that is given none: a file, a foundation model or a plug-in.
+    """
 
     enable: bool = True
     mace_model_path: str | tuple[str, ...] = 'medium-mpa-0'
@@ -98,6 +104,10 @@ class DistillationConfig(Settings):
     sampling_structures_per_system: Count = 1000
     n_selected: Count = 150
     held_out_fraction: float = Field(0.1, gt=0, lt=0.5)
+    learning_curve: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.25, 0.5)
+    worth_gain: float = Field(0.1, gt=0, lt=1)
+    max_rounds: Count = 1
+    selection: SelectionConfig = SelectionConfig()
     pool: PoolConfig = PoolConfig()
 
     @field_validator('enable')
@@ -105,13 +115,4 @@ class DistillationConfig(Settings):
     def _start_without_teacher_exists(cls, value: bool) -> bool:
         if not value:
             raise ValueError('enable: false, a start without the teacher, is not built yet; allowed: true')
-        return value
-
-    @field_validator('mace_model_path')
-    @classmethod
-    def _model_is_fetched_by_name(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if value != 'medium-mpa-0':
-            raise ValueError(
-                "mace_model_path is not built yet: the model is the input teacher; allowed: 'medium-mpa-0', the default"
-            )
         return value

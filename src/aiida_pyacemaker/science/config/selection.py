@@ -25,3 +25,8 @@ class SelectionConfig(Settings):
     descriptors: Literal['teacher', 'student'] = 'teacher'
     quota_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     duplicate_tolerance: NonNegative = 0.0
+
+    @property
+    def needs_student(self) -> bool:
+        """Return whether frames are described in the student's basis."""
+        return self.descriptors == 'student' or self.method in ('d_optimal', 'max_volume')
