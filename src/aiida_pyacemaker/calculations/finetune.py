@@ -24,7 +24,8 @@ class FinetuneCalculation(TaskCalculation):
     def define(cls, spec: Any) -> None:
         """Declare ports."""
         super().define(spec)
-        spec.input('teacher', valid_type=TeacherModelData, help='The model, or the committee, to train.')
+        spec.input('teacher', valid_type=TeacherModelData, validator=validate_trainable,
+                   help='The model, or the committee, to train; MACE models only.')
         spec.input_namespace('datasets', valid_type=AtomicDatasetData, dynamic=True,
                              help='DFT-labelled label geometries by name.')
         add_seed(spec)
@@ -39,3 +40,10 @@ class FinetuneCalculation(TaskCalculation):
             'datasets': [write_dataset(datasets[name], folder, f'dataset_{name}') for name in sorted(datasets)],
             'seed': self.inputs.seed.value,
         }
+
+
+def validate_trainable(node: TeacherModelData, _: Any) -> str | None:
+    """Refuse a teacher that has no readouts to train."""
+    if node.is_trainable:
+        return None
+    return f'teacher: is of the family {node.family}, which cannot be trained on DFT; allowed: mace'

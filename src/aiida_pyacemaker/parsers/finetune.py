@@ -18,12 +18,11 @@ class FinetuneParser(TaskParser):
         """Attach committee and report; what training does not change is taken from the teacher it started from."""
         start = self.node.inputs.teacher
         paths = [folder / name for name in start.file_names]
-        facts = {key: start.base.attributes.get(key) for key in ('elements', 'cutoff_A', 'dtype')}
-        licence = start.base.attributes.get('licence')
+        facts = {key: start.base.attributes.get(key) for key in ('family', 'elements', 'cutoff_A', 'dtype')}
         node = TeacherModelData.from_files(
             paths,
             source='pyacemaker.finetune',
-            licence=licence,
+            licence=start.licence,
             description=facts,
             versions=report.get('versions', {}),
         )

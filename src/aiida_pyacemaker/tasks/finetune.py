@@ -11,7 +11,6 @@ from ..science.config import FinetuneConfig
 from ..science.frames import Frames, concatenate_frames
 from ..science.teacher import finetune_readouts, load_teacher
 from .base import Progress, Task, TaskFailure
-from .label import package_versions
 
 
 class FinetuneTask(Task):
@@ -30,6 +29,7 @@ class FinetuneTask(Task):
         """Write ``model_0.model``, ...; return history and force errors (eV/Å) before and after."""
         try:
             frames = concatenate_frames([Frames.load(path) for path in self.datasets])
+            frames = frames.without_flagged() if self.finetune.flagged_labels == 'leave_out' else frames
             start = load_teacher(self.models)
         except ValueError as error:
             raise TaskFailure('UNREADABLE_FILE', str(error)) from error
@@ -55,7 +55,7 @@ class FinetuneTask(Task):
             'history': history,
             'digest_before': start.digest,
             'digest_after': trained.digest,
-            'versions': package_versions(),
+            'versions': trained.versions(),
         }
 
 

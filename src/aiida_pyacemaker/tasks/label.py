@@ -18,7 +18,6 @@ from .base import Progress, Task, TaskFailure
 
 PIECE_ATOMS = 2000
 PIECES = Path('pieces')
-VERSION_PACKAGES = ('mace-torch', 'e3nn', 'torch')
 
 
 class LabelTask(Task):
@@ -35,7 +34,7 @@ class LabelTask(Task):
     indices: str | None = None
     models: list[str] = Field(min_length=1)
     dtype: Literal['float32', 'float64'] = 'float64'
-    batch_atoms: int = Field(200, gt=0)
+    batch_atoms: int | None = Field(None, gt=0)
     uncertainty_threshold: float | None = Field(None, gt=0)
     max_force: float | None = Field(None, gt=0)
 
@@ -54,7 +53,7 @@ class LabelTask(Task):
             'uncertainty_quantiles': quantiles(spread),
             'uncertainty_filter': self.uncertainty_threshold is not None and teacher.n_members > 1,
             'teacher': {**teacher.theory, 'elements': list(teacher.elements), 'cutoff_A': teacher.cutoff},
-            'versions': package_versions(),
+            'versions': teacher.versions(),
         }
         if not len(kept):
             raise TaskFailure(
@@ -120,13 +119,6 @@ def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
     """Return the 10, 50, 90 and 100 % quantiles of the finite values, by name."""
     finite = values[np.isfinite(values)]
     return {f'q{q}': float(np.percentile(finite, q)) for q in (10, 50, 90, 100)} if len(finite) else {}
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages a model file is tied to."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in VERSION_PACKAGES}
 
 
 def _frames_a_piece(frames: Frames) -> int:

@@ -13,7 +13,7 @@ from mace.calculators import MACECalculator
 
 from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
 from aiida_pyacemaker.science.teacher import label_frames, load_teacher, teacher_calculator, teacher_descriptors
-from aiida_pyacemaker.science.teacher.graphs import split_batches
+from aiida_pyacemaker.science.teacher.batches import split_batches
 
 
 def test_the_mean_of_the_committee_is_what_mace_itself_says(models, teacher, frames, structures):

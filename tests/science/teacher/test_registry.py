@@ -122,5 +122,5 @@ def test_precision_is_the_one_asked_for(models):
 
     for name in ('float32', 'float64'):
         teacher = load_teacher(models, dtype=name)
-        assert {p.dtype for p in teacher.models[0].parameters()} == {getattr(torch, name)}
-        assert not any(p.requires_grad for model in teacher.models for p in model.parameters())
+        assert {p.dtype for p in teacher.engines[0].models[0].parameters()} == {getattr(torch, name)}
+        assert not any(p.requires_grad for model in teacher.engines[0].models for p in model.parameters())

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from .committee import Teacher
-from .labels import evaluate_members, force_spread
+from .labels import force_spread
 
 
 class CommitteeCalculator(Calculator):
@@ -32,7 +32,7 @@ class CommitteeCalculator(Calculator):
         self.teacher.check_numbers(self.atoms.numbers)
         if 'stress' in properties and not self.atoms.pbc.all():
             raise PropertyNotImplementedError('stress is defined for fully periodic structures only')
-        answer = evaluate_members(self.teacher, [self.atoms])
+        answer = self.teacher.evaluate([self.atoms])
         energy = float(answer.energy.mean())
         self.results = {
             'energy': energy,

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from .committee import Dtype
-
-
-def split_batches(counts: Sequence[int], batch_atoms: int) -> Iterator[slice]:
-    """Yield consecutive slices of frames of at most ``batch_atoms`` atoms; a larger frame is alone in its own."""
-    start, total = 0, 0
-    for index, count in enumerate(counts):
-        if index > start and total + count > batch_atoms:
-            yield slice(start, index)
-            start, total = index, 0
-        total += int(count)
-    if start < len(counts):
-        yield slice(start, len(counts))
+from .engine import Dtype
 
 
 def make_batch(model: Any, structures: Sequence[Atoms], *, dtype: Dtype, device: str) -> dict[str, Any]:

@@ -3,57 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ..frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
+from .batches import ask_in_batches
 from .committee import Teacher
-from .graphs import is_sane, make_batch, make_batches, split_batches
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommitteeLabels:
-    """What K members say of n structures with m atoms in all.
-
-    energy: (K, n) eV; forces: (K, m, 3) eV/Å; stress: (K, n, 6) eV/Å³, ASE's sign and order, NaN unless fully periodic.
-    """
-
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64]
-
-
-def evaluate_members(teacher: Teacher, structures: Sequence[Atoms]) -> CommitteeLabels:
-    """Ask every member about all structures at once; neighbour lists are built once."""
-    energy, forces, stress = [], [], []
-    batches = make_batches(teacher.models, structures, dtype=teacher.dtype, device=teacher.device)
-    for model, batch in zip(teacher.models, batches, strict=True):
-        batch['positions'] = batch['positions'].detach().clone()
-        answer = model(batch, compute_stress=True, training=False)
-        energy.append(_numpy(answer['energy']))
-        forces.append(_numpy(answer['forces']))
-        stress.append(full_3x3_to_voigt_6_stress(_numpy(answer['stress']).reshape(-1, 3, 3)))
-    periodic = np.array([atoms.pbc.all() for atoms in structures])
-    voigt = np.where(periodic[None, :, None], np.array(stress), np.nan)
-    return CommitteeLabels(energy=np.array(energy), forces=np.array(forces), stress=voigt)
+from .engine import CommitteeLabels
+from .graphs import is_sane
 
 
 def evaluate_apart(teacher: Teacher, structures: Sequence[Atoms]) -> CommitteeLabels:
-    """Evaluate all structures at once; where that is not finite, one by one, since one NaN spreads over its batch."""
-    answer = evaluate_members(teacher, structures)
-    if len(structures) == 1 or (np.isfinite(answer.energy).all() and np.isfinite(answer.forces).all()):
+    """Evaluate all structures at once; those that are not finite once more alone: a NaN spreads over its batch."""
+    answer = teacher.evaluate(structures)
+    owner = np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures])
+    fine = np.asarray(np.isfinite(answer.energy).all(axis=0))
+    fine[owner[~np.isfinite(answer.forces).all(axis=(0, 2))]] = False
+    if fine.all() or len(structures) == 1:
         return answer
-    parts = [evaluate_members(teacher, [atoms]) for atoms in structures]
-    return CommitteeLabels(
-        energy=np.concatenate([part.energy for part in parts], axis=1),
-        forces=np.concatenate([part.forces for part in parts], axis=1),
-        stress=np.concatenate([part.stress for part in parts], axis=1),
-    )
+    energy, forces, stress = answer.energy.copy(), answer.forces.copy(), answer.stress.copy()
+    for row in np.flatnonzero(~fine).tolist():
+        alone = teacher.evaluate([structures[row]])
+        energy[:, row], stress[:, row], forces[:, owner == row] = alone.energy[:, 0], alone.stress[:, 0], alone.forces
+    return CommitteeLabels(energy=energy, forces=forces, stress=stress)
 
 
 def force_spread(forces: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,86 +43,72 @@ def label_frames(
     teacher: Teacher,
     frames: Frames,
     *,
-    batch_atoms: int = 200,
+    batch_atoms: int | None = None,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Frames:
     """Return the frames with the committee's mean energy, forces and stress and its per-atom uncertainty.
 
-    Order and all other columns are kept. Stress is given for fully periodic frames only. A frame for which anything
-    is not finite gets NaN labels, ``label_mask`` 0 and ``theory_id`` -1: it stays in its place. The uncertainty of a
-    committee of one is 0 everywhere. on_batch: called with (frames done, frames in all) after every batch. Raise
-    ``ValueError`` for an element that a member does not know.
+    Order and all other columns are kept. Stress is given for fully periodic frames only, and by a calculator that has
+    one. A frame for which anything is not finite gets NaN labels, ``label_mask`` 0 and ``theory_id`` -1: it stays in
+    its place. The uncertainty of a committee of one is 0 everywhere. batch_atoms: default the teacher's own, less where
+    memory is short; on_batch: called with (frames done, frames in all) after every batch. Raise ``ValueError`` for an
+    element that a member does not know, ``MemoryError`` for a frame too large.
     """
     teacher.check_numbers(frames.numbers)
     energy, stress = np.full(len(frames), np.nan), np.full((len(frames), 6), np.nan)
     forces, uncertainty = np.full((frames.n_atoms, 3), np.nan), np.full(frames.n_atoms, np.nan)
-    structures = list(frames.iter_atoms())
-    sane = np.array([len(atoms) > 0 and is_sane(atoms) for atoms in structures], dtype=bool)
-    candidates = np.flatnonzero(sane)
-    for part in split_batches(np.diff(frames.offsets)[candidates].tolist(), batch_atoms):
-        rows = candidates[part]
-        answer = evaluate_apart(teacher, [structures[row] for row in rows])
+    candidates = sane_rows(frames)
+    size = batch_atoms or teacher.batch_atoms
+    batches = ask_in_batches(lambda part: evaluate_apart(teacher, part), frames, candidates, batch_atoms=size)
+    for rows, answer in batches:
         atom_rows = np.concatenate([np.arange(frames.offsets[row], frames.offsets[row + 1]) for row in rows])
         energy[rows], stress[rows] = answer.energy.mean(axis=0), answer.stress.mean(axis=0)
         forces[atom_rows], uncertainty[atom_rows] = answer.forces.mean(axis=0), force_spread(answer.forces)
         if on_batch is not None:
             on_batch(int(rows[-1]) + 1, len(frames))
-    periodic = frames.pbc.all(axis=1)
-    good = sane & np.isfinite(energy) & (~periodic | np.isfinite(stress).all(axis=1))
+    has_stress = np.isfinite(stress).all(axis=1) & frames.pbc.all(axis=1)
+    good = np.isfinite(energy) & (has_stress | ~frames.pbc.all(axis=1) | (not teacher.has_stress))
     owner = frames.frame_of_atom()
     good[owner[~np.isfinite(forces).all(axis=1)]] = False
     of_good = good[owner]
     return frames.with_columns(
         energy=np.where(good, energy, np.nan),
         forces=np.where(of_good[:, None], forces, np.nan),
-        stress=np.where((good & periodic)[:, None], stress, np.nan),
+        stress=np.where((good & has_stress)[:, None], stress, np.nan),
         uncertainty=np.where(of_good, uncertainty, np.nan),
-        label_mask=np.where(good, HAS_ENERGY | HAS_FORCES | np.where(periodic, HAS_STRESS, 0), 0),
+        label_mask=np.where(good, HAS_ENERGY | HAS_FORCES | np.where(has_stress, HAS_STRESS, 0), 0),
         theory_id=np.where(good, 0, -1),
         theories=(teacher.theory,),
     )
 
 
-def teacher_descriptors(teacher: Teacher, frames: Frames, *, batch_atoms: int = 200) -> NDArray[np.float64]:
-    """Return (N, D): the first member's invariant atomic features of all layers, averaged over each frame's atoms.
+def sane_rows(frames: Frames) -> NDArray[np.int64]:
+    """Return the frames that have atoms, finite coordinates and, where periodic, a volume."""
+    filled = np.diff(frames.offsets) > 0
+    return np.flatnonzero([bool(filled[row]) and is_sane(atoms) for row, atoms in enumerate(frames.iter_atoms())])
+
+
+def atom_features(teacher: Teacher, frames: Frames, *, batch_atoms: int | None = None) -> NDArray[np.float64]:
+    """Return (M, D): the first member's invariant features of every atom; NaN for atoms of a frame that it refuses.
 
     Raise ``ValueError`` for an unknown element or a frame without atoms or with coordinates that are not finite.
     """
-    import torch
-    from e3nn.o3 import Irreps
-
     teacher.check_numbers(frames.numbers)
-    model = teacher.models[0]
-    structures = list(frames.iter_atoms())
-    bad = [index for index, atoms in enumerate(structures) if len(atoms) == 0 or not is_sane(atoms)]
-    if bad:
+    rows = np.arange(len(frames))
+    bad = np.setdiff1d(rows, sane_rows(frames))
+    if len(bad):
         raise ValueError(
-            f'frames {bad[:5]} (of {len(bad)}) are empty or not finite: drop them before asking for descriptors'
+            f'frames {bad[:5].tolist()} (of {len(bad)}) are empty or not finite: drop them before asking for '
+            'descriptors'
         )
-    layers = [Irreps(str(product.linear.irreps_out)) for product in model.products]
-    columns = _invariant_columns(layers)
-    rows = []
-    for part in split_batches(np.diff(frames.offsets).tolist(), batch_atoms):
-        batch = make_batch(model, structures[part], dtype=teacher.dtype, device=teacher.device)
-        with torch.no_grad():
-            features = _numpy(model(batch, compute_force=False)['node_feats'])[:, columns]
-        owner = batch['batch'].cpu().numpy()
-        sums = np.zeros((len(structures[part]), features.shape[1]))
-        np.add.at(sums, owner, features)
-        rows.append(sums / np.bincount(owner)[:, None])
-    return np.concatenate(rows) if rows else np.zeros((0, len(columns)))
+    batches = ask_in_batches(teacher.describe, frames, rows, batch_atoms=batch_atoms or teacher.batch_atoms)
+    parts = [features for _, features in batches]
+    return np.concatenate(parts) if parts else teacher.describe([])
 
 
-def _invariant_columns(layers: Sequence[Any]) -> NDArray[np.int64]:
-    """Return the columns of the concatenated features that hold scalars; a layer is an ``Irreps``."""
-    columns, offset = [], 0
-    for irreps in layers:
-        for (_, irrep), part in zip(irreps, irreps.slices(), strict=True):
-            if irrep.l == 0 and irrep.p == 1:
-                columns.append(np.arange(part.start, part.stop) + offset)
-        offset += irreps.dim
-    return np.concatenate(columns)
-
-
-def _numpy(tensor: Any) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
+def teacher_descriptors(teacher: Teacher, frames: Frames, *, batch_atoms: int | None = None) -> NDArray[np.float64]:
+    """Return (N, D): :func:`atom_features` averaged over each frame's atoms."""
+    features = atom_features(teacher, frames, batch_atoms=batch_atoms)
+    sums = np.zeros((len(frames), features.shape[1]))
+    np.add.at(sums, frames.frame_of_atom(), features)
+    return sums / np.diff(frames.offsets)[:, None]

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from ..config import FinetuneConfig
 from ..frames import HAS_FORCES, SHELL_BUFFER, SHELL_CORE, SHELL_ENVIRONMENT, SHELL_FROZEN, SHELL_NONE, Frames
-from .committee import check_elements, load_module
-from .graphs import make_batch, split_batches
+from .batches import split_batches
+from .committee import check_elements
+from .graphs import make_batch
+from .mace import load_module
 
 BATCH_ATOMS = 128
 # which shells beyond the core a force is learnt on
