@@ -64,3 +64,21 @@ def test_failures_have_names(stiffer):
     stiffer.with_columns(forces=np.full((stiffer.n_atoms, 3), np.nan)).save('first.npz')
     failed = run(datasets=['first.npz'])
     assert failed['failure'] == 'INVALID_INPUT' and 'not finite' in failed['message']
+
+
+@pytest.mark.parametrize('forces_on', ['core', 'all'])
+def test_flagged_labels_are_learnt_or_left_out(stiffer, forces_on):
+    """The third label is wrong and flagged: left out, the teacher is that of the other two."""
+    wrong = stiffer.select([2]).with_columns(
+        forces=5 * stiffer.select([2]).forces,
+        theory_id=np.zeros(1),
+        theories=({'kind': 'dft', 'flags': ['degauss 0.015 -> 0.035']},),
+    )
+    wrong.save('second.npz')
+    settings = {'max_epochs': 1, 'learning_rate': 5e-3, 'forces_on': forces_on}
+    alone = run(models=MODELS[:1], finetune=settings, datasets=['first.npz'])['digest_after']
+    digests = {
+        policy: run(models=MODELS[:1], finetune={**settings, 'flagged_labels': policy})['digest_after']
+        for policy in ('leave_out', 'use')
+    }
+    assert digests['leave_out'] == alone != digests['use']

@@ -29,7 +29,8 @@ class FinetuneTask(Task):
         """Write ``model_0.model``, ...; return history and force errors (eV/Å) before and after."""
         try:
             frames = concatenate_frames([Frames.load(path) for path in self.datasets])
-            frames = frames.without_flagged() if self.finetune.flagged_labels == 'leave_out' else frames
+            # a force that the student must not learn may weigh 1 here: a weight of 0 would not keep a label out
+            frames = frames.select(~frames.flagged) if self.finetune.flagged_labels == 'leave_out' else frames
             start = load_teacher(self.models)
         except ValueError as error:
             raise TaskFailure('UNREADABLE_FILE', str(error)) from error

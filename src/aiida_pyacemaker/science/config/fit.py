@@ -52,12 +52,16 @@ class FitConfig(Settings):
 
 
 class FinetuneConfig(Settings):
-    """Phase 4: readouts of the teacher on DFT forces, then surrogate frames around the halt."""
+    """Phase 4: readouts of the teacher on DFT forces, then surrogate frames around the halt.
+
+    ``flagged_labels``: whether labels whose meaning a recovery changed are learnt, as in ``fit``.
+    """
 
     max_epochs: Count = 60
     learning_rate: Positive = 1e-3
     anchor_weight: NonNegative = 1.0
     forces_on: Literal['core', 'frozen', 'all'] = 'core'
+    flagged_labels: Literal['use', 'leave_out'] = 'use'
     n_surrogate_frames: Count = 24
     surrogate_amplitude: Positive = 0.08
     surrogate_md_temperature_K: Positive = 900.0
