@@ -89,7 +89,8 @@ def potential_with_baseline(tmp_path):
 
 def test_a_halt_is_an_outcome_not_a_failure(inputs, potential_with_baseline):
     inputs['potential'] = potential_with_baseline
-    rule = {'threshold_add_train': 1e-4, 'threshold_call_dft': 1e-3, 'threshold_danger': 1e6}
+    inputs['structure'] = AtomicDatasetData.from_atoms(bulk('Cu', cubic=True, a=3.0) * (2, 2, 2)).store()
+    rule = {'threshold_danger': 1e6}
     inputs['thresholds'] = orm.Dict(rule)
     outputs, node = run_get_node(LammpsCalculation, inputs)
     assert node.is_finished_ok, node.exit_message
@@ -97,7 +98,7 @@ def test_a_halt_is_an_outcome_not_a_failure(inputs, potential_with_baseline):
     assert outputs['summary']['halts'] == {'call': {'step': 30, 'value': 1.0}}
     assert outputs['summary']['learning_row'] == 0
     outputs, node = run_get_node(
-        LammpsCalculation, {**inputs, 'thresholds': orm.Dict({**rule, 'threshold_danger': 1e-2})}
+        LammpsCalculation, {**inputs, 'thresholds': orm.Dict({})}
     )
     assert outputs['outcome'].value == 'danger'
     assert outputs['summary']['last_step'] == 10

@@ -33,6 +33,35 @@ def test_thresholds_must_rise():
 
 
 @pytest.mark.parametrize(
+    ('values', 'words'),
+    [
+        ({'threshold_add_train': 0.02, 'threshold_call_dft': 0.05}, ('0.02', 'interpolation', "measure 'teacher'")),
+        ({'measure': 'teacher', 'threshold_add_train': 2.0, 'threshold_call_dft': 5.0, 'threshold_danger': 10.0},
+         ('5.0 eV/Å', "measure 'gamma'")),
+        ({'per_element': {'Xx': {}}}, ('Xx', 'symbols')),
+        ({'per_element': {'Si': {'threshold_call_dft': 1.5}}}, ('must rise', '2.0, 1.5, 10.0 for Si')),
+        ({'per_element': {'Si': {'threshold_add_train': 0.5}}}, ('0.5 for Si', 'interpolation')),
+        ({'target_force_error': 0.1, 'measure': 'teacher'}, ('target_force_error', 'eV/Å')),
+        ({'target_force_error': 0.1, 'threshold_call_dft': 4.0}, ('both given',)),
+        ({'target_force_error': 0.1, 'coverage': 1.0}, ('coverage',)),
+    ],
+)  # fmt: skip
+def test_thresholds_that_make_no_sense_for_the_measure_are_refused(values, words):
+    message = config.check_settings(config.ActiveLearningThresholds, values, 'thresholds')
+    assert message is not None
+    assert all(word in message for word in words), message
+
+
+def test_a_committee_has_thresholds_of_its_own():
+    rule = config.ActiveLearningThresholds(measure='teacher')
+    assert (rule.threshold_add_train, rule.threshold_call_dft, rule.threshold_danger) == (0.02, 0.05, 0.1)
+    assert config.ActiveLearningThresholds.model_validate(rule.model_dump()) == rule
+    rule = config.ActiveLearningThresholds(per_element={'H': {'threshold_danger': 40.0}}, target_force_error=0.2)
+    assert [rule.of('threshold_danger', element) for element in ('H', 'Si', None)] == [40.0, 10.0, 10.0]
+    assert config.ActiveLearningThresholds.model_validate(rule.model_dump()) == rule
+
+
+@pytest.mark.parametrize(
     ('model', 'key', 'value'),
     [
         (config.LoopStrategyConfig, 'use_tiered_oracle', True),
@@ -40,7 +69,6 @@ def test_thresholds_must_rise():
         (config.DistillationConfig, 'enable', False),
         (config.DistillationConfig, 'mace_model_path', 'small'),
         (config.DistillationConfig, 'mace_model_path', ['a.model', 'b.model']),
-        (config.ActiveLearningThresholds, 'measure', 'teacher'),
     ],
 )
 def test_what_is_not_built_yet_says_so(model, key, value):

@@ -50,7 +50,7 @@ def copper(size=2):
     return bulk('Cu', cubic=True, a=3.6) * (size, size, size)
 
 
-def run_segment(folder, load, *, md=None, rule=None, atoms=None, **segment):
+def run_segment(folder, load, *, md=None, rule=None, atoms=None, elements=('Cu',), **segment):
     """Run one segment in ``folder`` from start.data (made of ``atoms``) or start.restart; return its log."""
     folder.mkdir(exist_ok=True)
     for name in ('potential.yaml', 'potential.asi'):
@@ -58,11 +58,11 @@ def run_segment(folder, load, *, md=None, rule=None, atoms=None, **segment):
     segment = Segment(
         md=MdConfig(**{'n_steps': 100, 'dump_every': 10, 'timestep_ps': 0.002, **(md or {})}),
         thresholds=ActiveLearningThresholds(**(rule or {})),
-        elements=['Cu'],
+        elements=elements,
         **{'pair_lines': PAIR_LINES, 'seed': 1, 'from_restart': (folder / 'start.restart').exists(), **segment},
     )
     if not segment.from_restart:
-        write_structure(folder / 'start.data', copper() if atoms is None else atoms, ['Cu'])
+        write_structure(folder / 'start.data', copper() if atoms is None else atoms, elements)
     (folder / 'in.lmp').write_text(write_script(segment))
     return run_in(folder, load), read_log((folder / 'log.lammps').read_text())
 

@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
-from stand_in import Table, run_segment
+from stand_in import PAIR_LINES, Table, run_segment
 
 from aiida_pyacemaker.science.config import ActiveLearningThresholds, MdConfig
 from aiida_pyacemaker.science.frames import Frames
@@ -50,15 +49,18 @@ TRUTH = {
 }
 
 
-def run_table(folder, table, persistence, at_setup=QUIET, **rule):
+def run_table(folder, table, persistence, at_setup=QUIET, atoms=FOUR_ATOMS, **rule):
     """Return (kind, check) of the halt that LAMMPS found, or None."""
     evaluator = Table([at_setup, *table])
+    elements = sorted(set(atoms.symbols))
     status, log = run_segment(
         folder,
         lambda *_: evaluator,
         md={'n_steps': 10 * len(table), 'ensemble': 'nve', 'temperature_start_K': 1e-6},
         rule={'persistence': persistence, **rule},
-        atoms=FOUR_ATOMS,
+        atoms=atoms,
+        elements=elements,
+        pair_lines=(PAIR_LINES[0], f'pair_coeff * * potential.yaml potential.asi {" ".join(elements)}'),
     )
     assert status == 0, log.error
     if not log.halts:
@@ -96,6 +98,31 @@ def as_formula(table):
     return '+'.join(['0', *cells])
 
 
+def run_stock(folder, table, rule, atoms):
+    """Return (kind, check) of the halt of a stock ``lmp``, its γ made up and nothing else replaced, or None."""
+    made_up = f'variable made_up atom "{as_formula(table)}"\nfix gam all store/state 10 v_made_up'
+    elements = sorted(set(atoms.symbols))
+    segment = Segment(
+        md=MdConfig(n_steps=10 * len(table), dump_every=10, ensemble='nve', temperature_start_K=1e-6),
+        thresholds=rule,
+        elements=elements,
+        pair_lines=('pair_style zero 3.0', 'pair_coeff * *'),
+        seed=1,
+    )
+    text = write_script(segment)
+    assert text.count(GRADES_LINE) == 1
+    folder.mkdir()
+    write_structure(folder / 'start.data', atoms, elements)
+    (folder / 'in.lmp').write_text(text.replace(GRADES_LINE, made_up))
+    lmp = Path(sys.executable).parent / 'lmp'
+    subprocess.run([lmp, '-in', 'in.lmp', '-screen', 'none'], cwd=folder, check=True, timeout=60)
+    log = read_log((folder / 'log.lammps').read_text())
+    if not log.halts:
+        return None
+    kind = 'danger' if 'danger' in log.halts else 'call'
+    return {'danger': 'danger', 'call': 'halted'}[kind], log.halts[kind][0] // 10 - 1
+
+
 @pytest.mark.parametrize(
     'name', ['three in a row', 'the streak is reset', 'the streak wanders over atoms', 'wanders, then stays',
              'danger once', 'danger wins', 'NaN of one atom is danger', 'NaN of all atoms is danger', 'inf is danger'],
@@ -103,30 +130,36 @@ def as_formula(table):
 def test_the_script_as_it_is_halts_a_stock_program_with_made_up_grades(tmp_path, name):
     """No engine of ours in between: the text runs in ``lmp``; its ``pace`` lines are replaced and nothing else."""
     table, *wanted = TRUTH[name]
-    made_up = f'variable made_up atom "{as_formula(table)}"\nfix gam all store/state 10 v_made_up'
-    segment = Segment(
-        md=MdConfig(n_steps=10 * len(table), dump_every=10, ensemble='nve', temperature_start_K=1e-6),
-        thresholds=ActiveLearningThresholds(),
-        elements=['Cu'],
-        pair_lines=('pair_style zero 3.0', 'pair_coeff * *'),
-        seed=1,
-    )
-    lmp = Path(sys.executable).parent / 'lmp'
     for persistence, halt in zip(('system', 'atom'), wanted, strict=True):
         rule = ActiveLearningThresholds(persistence=persistence)
-        text = write_script(replace(segment, thresholds=rule))
-        assert text.count(GRADES_LINE) == 1
-        folder = tmp_path / persistence
-        folder.mkdir()
-        write_structure(folder / 'start.data', FOUR_ATOMS, ['Cu'])
-        (folder / 'in.lmp').write_text(text.replace(GRADES_LINE, made_up))
-        subprocess.run([lmp, '-in', 'in.lmp', '-screen', 'none'], cwd=folder, check=True, timeout=60)
-        log = read_log((folder / 'log.lammps').read_text())
-        found = None
-        if log.halts:
-            kind = 'danger' if 'danger' in log.halts else 'call'
-            found = ({'danger': 'danger', 'call': 'halted'}[kind], log.halts[kind][0] // 10 - 1)
-        assert found == halt, persistence
+        assert run_stock(tmp_path / persistence, table, rule, FOUR_ATOMS) == halt, persistence
+
+
+# two copper atoms, then two of silicon; call and danger are 5 and 10 for copper, 20 and 40 for silicon
+PER_ELEMENT = {
+    'silicon may': ([[0, 0, 19, 20]] * 5, None, None),
+    'silicon may not be above its own': ([[0, 0, 19, 39]] * 3, ('halted', 2), ('halted', 2)),
+    'copper may not': ([[6, 0, 0, 0]] * 4, ('halted', 2), ('halted', 2)),
+    'one after the other': ([[6, 0, 19, 0], [0, 0, 21, 0], [0, 6, 0, 0]], ('halted', 2), None),
+    'danger of copper': ([QUIET, [11, 0, 0, 0], QUIET], ('danger', 1), ('danger', 1)),
+    'danger of silicon': ([QUIET, [0, 0, 39, 0], [0, 0, 0, 41]], ('danger', 2), ('danger', 2)),
+    'NaN of silicon': ([QUIET, [0, 0, 0, NAN], QUIET], ('danger', 1), ('danger', 1)),
+    'inf of silicon': ([QUIET, [0, 0, INF, 0], QUIET], ('danger', 1), ('danger', 1)),
+}
+
+
+@pytest.mark.parametrize('name', PER_ELEMENT)
+def test_truth_table_of_thresholds_per_element(tmp_path, name):
+    table, *wanted = PER_ELEMENT[name]
+    atoms = FOUR_ATOMS.copy()
+    atoms.symbols = ['Cu', 'Cu', 'Si', 'Si']
+    own = {'per_element': {'Si': {'threshold_call_dft': 20.0, 'threshold_danger': 40.0}}}
+    for persistence, halt in zip(('system', 'atom'), wanted, strict=True):
+        rule = ActiveLearningThresholds(persistence=persistence, **own)
+        found = find_halt(table, rule, atoms.numbers)
+        assert (None if found is None else (found.kind, found.check)) == halt
+        assert run_table(tmp_path / persistence, table, persistence, atoms=atoms, **own) == halt
+        assert run_stock(tmp_path / f'stock_{persistence}', table, rule, atoms) == halt
 
 
 @pytest.mark.parametrize('seed', range(6))

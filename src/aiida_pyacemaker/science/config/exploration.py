@@ -3,45 +3,113 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
+from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 
 from .base import Count, Finite, Positive, Settings
 
+THRESHOLDS = ('threshold_add_train', 'threshold_call_dft', 'threshold_danger')
+TEACHER_DEFAULTS_EV_PER_A = (0.02, 0.05, 0.1)
+LARGEST_CALL_EV_PER_A = 1.0
+
+
+class ElementThresholds(Settings):
+    """Thresholds of the atoms of one element; what is not given is as for the others."""
+
+    threshold_add_train: Positive | None = None
+    threshold_call_dft: Positive | None = None
+    threshold_danger: Positive | None = None
+
 
 class ActiveLearningThresholds(Settings):
-    """The two-tier rule on the extrapolation grade γ (dimensionless): add < call < danger."""
+    """The two-tier rule: add < call < danger, on what ``measure`` says of every atom.
+
+    measure: ``gamma``, the extrapolation grade γ (dimensionless, 1 is where the student stops interpolating), or
+    ``teacher``, how far the members of the teacher's committee disagree about a force (eV/Å; pyacemaker-lmp only).
+    per_element: symbol -> thresholds of its own. target_force_error (eV/Å): in place of ``threshold_call_dft``, which
+    then is the largest γ up to which a fraction ``coverage`` of the held-out force errors stayed below it; add and
+    danger keep their ratios to call.
+    """
 
     measure: Literal['gamma', 'teacher'] = 'gamma'
     threshold_add_train: Positive = 2.0
     threshold_call_dft: Positive = 5.0
     threshold_danger: Positive = 10.0
+    per_element: dict[str, ElementThresholds] = {}
+    target_force_error: Positive | None = None
+    coverage: float = Field(0.95, gt=0, lt=1)
     smooth_steps: Count = 3
     check_every: Count = 10
     persistence: Literal['auto', 'system', 'atom'] = 'auto'
 
-    @field_validator('measure')
+    @model_validator(mode='before')
     @classmethod
-    def _measure_exists(cls, value: str) -> str:
-        if value == 'teacher':
-            raise ValueError("measure 'teacher' is not built yet; allowed: 'gamma'")
+    def _defaults_of_measure(cls, values: Any) -> Any:
+        """Fill in the defaults of a teacher's committee, which are no grades."""
+        if isinstance(values, dict) and values.get('measure') == 'teacher':
+            return {**dict(zip(THRESHOLDS, TEACHER_DEFAULTS_EV_PER_A, strict=True)), **values}
+        return values
+
+    @field_validator('per_element')
+    @classmethod
+    def _elements_exist(cls, value: dict[str, ElementThresholds]) -> dict[str, ElementThresholds]:
+        unknown = sorted(set(value) - set(atomic_numbers))
+        if unknown:
+            raise ValueError(f'{", ".join(unknown)}: expected symbols of elements, as Si')
         return value
 
     @model_validator(mode='after')
     def _in_order(self) -> ActiveLearningThresholds:
-        if not self.threshold_add_train < self.threshold_call_dft < self.threshold_danger:
-            raise ValueError(
-                'thresholds must rise: threshold_add_train < threshold_call_dft < threshold_danger, found '
-                f'{self.threshold_add_train}, {self.threshold_call_dft}, {self.threshold_danger}'
-            )
+        for element in (None, *self.per_element):
+            add, call, danger = (self.of(name, element) for name in THRESHOLDS)
+            where = '' if element is None else f' for {element}'
+            if not add < call < danger:
+                raise ValueError(
+                    'thresholds must rise: threshold_add_train < threshold_call_dft < threshold_danger, found '
+                    f'{add}, {call}, {danger}{where}'
+                )
+            self._check_scale(add, call, where)
         return self
+
+    @model_validator(mode='after')
+    def _calibrated_alone(self) -> ActiveLearningThresholds:
+        if self.target_force_error is None:
+            return self
+        if self.measure != 'gamma':
+            raise ValueError("target_force_error calibrates γ, found measure 'teacher': give thresholds in eV/Å")
+        # settings that were stored hold every default, so a value tells more than being set
+        if self.threshold_call_dft != type(self).model_fields['threshold_call_dft'].default:
+            raise ValueError('target_force_error and threshold_call_dft are both given, expected one of them')
+        return self
+
+    def _check_scale(self, add: float, call: float, where: str) -> None:
+        if self.measure == 'gamma' and add < 1.0:
+            raise ValueError(
+                f'threshold_add_train = {add}{where}: γ below 1 is interpolation, expected 1 or more; numbers like '
+                "0.02 and 0.05 are a committee's uncertainty in eV/Å: measure 'teacher'"
+            )
+        if self.measure == 'teacher' and call > LARGEST_CALL_EV_PER_A:
+            raise ValueError(
+                f'threshold_call_dft = {call} eV/Å{where}: expected at most {LARGEST_CALL_EV_PER_A}, 0.05 is usual; '
+                "numbers like 2, 5 and 10 are grades: measure 'gamma'"
+            )
+
+    def of(self, name: str, element: str | None) -> float:
+        """Return threshold ``name`` of an element, or the general one."""
+        own = getattr(self.per_element.get(element or ''), name, None)
+        return float(getattr(self, name) if own is None else own)
 
 
 class MdConfig(Settings):
     """One MD run; temperatures in K, times in ps, pressures in GPa; ramps are linear from step 0 to ``n_steps``.
 
     The barostat (``npt``) scales the box as one (``iso``), along its three axes (``aniso``) or in shape too (``tri``).
+
+    A swapped potential is let in over ``soft_start_steps``: ``lambda`` ramps from the old one to the new, ``langevin``
+    damps strongly. Where the mean temperature of the ``swap_steps`` after that is above its target by more than
+    ``swap_temperature_limit`` (relative), the new potential is rejected; null: never.
     """
 
     ensemble: Literal['nve', 'nvt', 'npt', 'langevin'] = 'nvt'
@@ -57,8 +125,11 @@ class MdConfig(Settings):
     restart_every: Count = 500
     dump_every: Count = 100
     ring_size: Count = 20
+    soft_start: Literal['lambda', 'langevin', 'none'] = 'lambda'
     soft_start_steps: int = Field(100, ge=0)
     soft_start_damping_ps: Positive = 0.02
+    swap_steps: Count = 200
+    swap_temperature_limit: Positive | None = 0.5
 
 
 class LammpsConfig(Settings):
