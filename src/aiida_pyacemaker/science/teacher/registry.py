@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cards import plugin_names
+
 MIT = 'MIT'
 ASL = 'ASL (academic use only, see https://github.com/gabor1/ASL)'
 UNKNOWN_LICENCE = 'unknown: ask whoever made the file'
@@ -53,7 +55,8 @@ def resolve_model(
         url, licence = table[text], ASL if any(part in text for part in ACADEMIC_NAMES) else MIT
     else:
         raise ValueError(
-            f'model {text!r} is no file and no known name; give a path, an address or one of {", ".join(table)}'
+            f'model {text!r} is no file and no known name; give a path, an address or one of '
+            f'{", ".join([*table, *plugin_names()])}'
         )
     folder = Path(cache_dir) if cache_dir is not None else default_cache()
     path = folder / ''.join(letter for letter in url.rsplit('/', 1)[-1] if letter.isalnum() or letter == '_')
