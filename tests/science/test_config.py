@@ -67,8 +67,6 @@ def test_a_committee_has_thresholds_of_its_own():
         (config.LoopStrategyConfig, 'use_tiered_oracle', True),
         (config.LoopStrategyConfig, 'incremental_update', False),
         (config.DistillationConfig, 'enable', False),
-        (config.DistillationConfig, 'mace_model_path', 'small'),
-        (config.DistillationConfig, 'mace_model_path', ['a.model', 'b.model']),
     ],
 )
 def test_what_is_not_built_yet_says_so(model, key, value):

@@ -19,7 +19,14 @@ def test_teacher_becomes_a_student(distilled, tiny_distillation):
     assert len(outputs.labelled) == 20 and len(outputs.held_out) == 2
     labels = node.base.links.get_outgoing(link_type=LinkType.CALL_CALC).all_link_labels()
     steps = {'sample_pool', 'sample_dimers', 'select', 'label', 'label_held_out', 'label_dimers', 'fit'}
+    steps |= {'prototypes', 'summary'}
     assert set(labels) == steps and len(labels) == len(steps)
+    report = outputs.report.get_dict()
+    assert report['zero_shot_error_against_teacher']['n_frames'] == 2
+    assert sum(row['n_frames'] for row in report['by_generator'].values()) == 2
+    assert list(report['by_subsystem']) == ['Si'] and report['teacher_error_against_dft'] is None
+    assert report['student']['learning_curve']['n_frames'][-1] == 20
+    assert len(outputs.prototypes) == 1 and report['pool']['inferred']['melting_points_K'] == {'Si': 1687}
     given = {entry.node.pk for entry in node.base.links.get_incoming().all()}
     for link in node.called_descendants:
         for entry in link.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all():

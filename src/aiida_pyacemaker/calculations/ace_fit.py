@@ -19,7 +19,7 @@ class AceFitCalculation(TaskCalculation):
 
     TASK = 'ace_fit'
     SETTINGS = {'elements': None, 'fit': FitConfig, 'baseline': None, 'factors': None, 'own_zero': None,
-                'threshold_call_dft': None}
+                'threshold_call_dft': None, 'learning_curve': None, 'worth_gain': None}
     OUTPUT_FILES = ('potential.*', 'baseline.*', 'canary.json', 'block_*.npz')
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .distil import distil_command
 from .families import pseudos_group
 from .labels import labels_group
 from .potential import potential_group
@@ -19,6 +20,7 @@ def main() -> None:
 
 
 main.add_command(setup_command)
+main.add_command(distil_command)
 main.add_command(status_command)
 main.add_command(report_command)
 main.add_command(potential_group)

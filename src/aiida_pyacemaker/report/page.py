@@ -125,10 +125,13 @@ def _verdict(run: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _figure(name: str, images: Mapping[str, Path]) -> str:
-    if name not in images:
-        return ''
-    data = base64.b64encode(images[name].read_bytes()).decode()
-    text = html.escape(CAPTIONS[name])
+    return embed_figure(images[name], CAPTIONS[name]) if name in images else ''
+
+
+def embed_figure(path: Path, caption: str) -> str:
+    """Return a PNG file with its caption as HTML that needs no other file."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    text = html.escape(caption)
     return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
 
 
@@ -151,7 +154,8 @@ def _tiles(summary: Mapping[str, Any]) -> str:
     return ''.join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows under their head as an HTML table."""
     top = ''.join(f'<th>{html.escape(name)}</th>' for name in head)
     body = ''.join(f'<tr>{"".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)}</tr>' for row in rows)
     return f'<table><tr>{top}</tr>{body}</table>'
@@ -163,7 +167,7 @@ def _steps(phases: Sequence[Mapping[str, Any]]) -> str:
         + (step['n_dft_calls'], f'{step["wall_s"]:.1f}')
         for step in phases
     ]
-    return _table(('step', 'process', 'node', 'end', 'DFT calls', 's'), rows)
+    return html_table(('step', 'process', 'node', 'end', 'DFT calls', 's'), rows)
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
@@ -172,7 +176,7 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
         + ('passed' if gate['passed'] else 'failed',)
         for gate in gates
     ]
-    return _table(('gate', 'potential', 'teacher', 'value held against the limit', 'limit', ''), rows)
+    return html_table(('gate', 'potential', 'teacher', 'value held against the limit', 'limit', ''), rows)
 
 
 def _gate_words(name: str) -> str:

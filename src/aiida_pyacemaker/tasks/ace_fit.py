@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,6 +17,7 @@ from ..science.ace.blocks import Assembly, FitBlock, make_fit_block
 from ..science.ace.calibration import calibration_report, graded_errors
 from ..science.ace.fit import FitResult, Ridge, fit_reference_energies, solve_blocks
 from ..science.ace.quality import (
+    frame_errors,
     nearest_distances,
     prediction_errors,
     robust_factors,
@@ -27,6 +28,8 @@ from ..science.ace.weights import RowFactors, RowWeights, labelled_kinds
 from ..science.baseline import PairBaseline, dimer_curves, fit_baseline
 from ..science.config import ActiveLearningThresholds, FitConfig
 from ..science.frames import Frames
+from ..science.learning_curve import judge_curve, nested_subsets
+from ..science.pools import systems_of
 from ..science.student import Student, choose_canary, read_canary, sharper_canary, write_canary
 from .base import Progress, Task, TaskFailure
 from .inputs import check_elements, read_frames
@@ -47,8 +50,9 @@ class AceFitTask(Task):
     folder of that fit, whose basis, baseline and reference energies stay frozen; factors: name -> weight of a source
     (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); own_zero: sources whose energies count up to a
     constant an element, as another teacher's or theory's do; dimers: labelled two-atom frames for the baseline;
-    held_out: labelled frames that are only tested; threshold_call_dft: γ above
-    which trained atoms are reported; seed is recorded (nothing here is random).
+    held_out: labelled frames that are only tested; learning_curve: parts of the datasets that are fitted as well, to
+    say whether more would help (needs ``held_out``); worth_gain: the fall of the error by twice as many frames that
+    is worth them; threshold_call_dft: γ above which trained atoms are reported; seed draws those parts.
     """
 
     elements: tuple[str, ...] = Field(min_length=1)
@@ -61,6 +65,8 @@ class AceFitTask(Task):
     own_zero: tuple[str, ...] = ()
     dimers: str | None = None
     held_out: str | None = None
+    learning_curve: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    worth_gain: float = Field(0.1, gt=0, lt=1)
     threshold_call_dft: float = Field(ActiveLearningThresholds().threshold_call_dft, gt=0)
     seed: int = 0
 
@@ -87,12 +93,17 @@ class AceFitTask(Task):
         self._write_canary(fitted, baseline, [*sources.values(), *([] if held_out is None else [held_out])])
         metrics = self._metrics(fitted, baseline, sources, progress)
         if held_out is not None:
-            errors = prediction_errors(held_out, fitted.potential, baseline)
+            found = frame_errors(held_out, fitted.potential, baseline)
+            errors = found.summary()
             grades = trained_grades(held_out, fitted.potential, fitted.active_set).quantiles()
             student = Student(potential=fitted.potential, active_set=fitted.active_set, baseline=baseline)
             calibration = calibration_report(graded_errors(held_out, student))
             sizes = {'n_frames': len(held_out), 'gamma_quantiles': grades, 'gamma_calibration': calibration}
-            metrics['held_out'] = {**errors, **sizes}
+            generators, systems = held_out.config_type.tolist(), systems_of(held_out)
+            parts = {'by_generator': found.by(generators), 'by_subsystem': found.by(systems)}
+            metrics['held_out'] = {**errors, **sizes, **parts}
+            if self.learning_curve and sources:
+                metrics['learning_curve'] = self._learning_curve(sources, held_out, start, errors, progress)
             progress.report('held out', 1, 1, **errors)
         return metrics
 
@@ -214,6 +225,36 @@ class AceFitTask(Task):
         )
         progress.report('solve', 1, 1, ridge=fitted.ridge, sources=fitted.metrics['sources'])
         return fitted
+
+    def _learning_curve(
+        self,
+        sources: dict[str, Frames],
+        held_out: Frames,
+        start: _Start,
+        errors: dict[str, float | None],
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Fit parts of the datasets too; return force errors (energies without forces) by size, and what they promise.
+
+        A part that does not span the basis is left out.
+        """
+        key = 'rmse_forces_eV_per_A' if errors['rmse_forces_eV_per_A'] is not None else 'rmse_energy_eV_per_atom'
+        points: dict[int, float] = {}
+        subsets = {name: nested_subsets(part, self.learning_curve, self.seed) for name, part in sources.items()}
+        for turn in range(len(self.learning_curve)):
+            chosen = {name: part.select(subsets[name][turn]) for name, part in sources.items()}
+            try:
+                blocks = [self._make_block(name, part, start, progress) for name, part in chosen.items()]
+                fitted = self._solve(blocks, start.potential, progress)
+            except (TooFewEnvironments, ValueError):
+                continue
+            found = prediction_errors(held_out, fitted.potential, start.baseline)
+            points[sum(map(len, chosen.values()))] = found[key] or np.nan
+        points[sum(map(len, sources.values()))] = errors[key] or np.nan
+        points = {size: error for size, error in sorted(points.items()) if np.isfinite(error)}
+        if len(points) < 2:
+            return {'quantity': key, 'n_frames': list(points), 'errors': list(points.values()), 'worth_more': None}
+        return {'quantity': key, **judge_curve(list(points), list(points.values()), worth_gain=self.worth_gain)}
 
     def _write_canary(self, fitted: FitResult, baseline: PairBaseline, known: list[Frames]) -> None:
         """Write the frame by which others see that they evaluate this student: a new one, else that of the last fit."""

@@ -29,7 +29,8 @@ class Lesson:
 
     datasets: new labelled data by source; rows: array `indices` by source, new or earlier, where not all rows count;
     blocks: earlier data by source, in the form in which the trainer left them; potential: the student as it is;
-    settings: elements, and `baseline` of a first fit or `factors` and `own_zero` of a later one.
+    settings: elements, and `baseline` of a first fit or `factors` and `own_zero` of a later one; curve: what the
+    learning curve is made of, where one is wanted and the trainer makes it.
     """
 
     datasets: Mapping[str, orm.Data]
@@ -39,6 +40,7 @@ class Lesson:
     potential: AcePotentialData | None = None
     dimers: orm.Data | None = None
     held_out: orm.Data | None = None
+    curve: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrainerSteps(TaskSteps):
@@ -81,7 +83,8 @@ class TrainerSteps(TaskSteps):
 
     def _embedded_fit(self, given: Mapping[str, Any], lesson: Lesson) -> tuple[type[Process], dict[str, Any]]:
         call = self.read_settings('thresholds').threshold_call_dft
-        settings = {**lesson.settings, 'fit': self.read_settings('fit').model_dump(), 'threshold_call_dft': call}
+        fit = self.read_settings('fit').model_dump()
+        settings = {**lesson.settings, **lesson.curve, 'fit': fit, 'threshold_call_dft': call}
         inputs = _shared_inputs(lesson, settings)
         inputs['rows'] = {name: node for name, node in lesson.rows.items() if name in lesson.datasets}
         return AceFitCalculation, {**inputs, **_code_and_options(given)}

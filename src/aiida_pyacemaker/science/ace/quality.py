@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Any
@@ -26,10 +27,37 @@ QUANTILES = {'median': 0.5, 'q90': 0.9, 'q99': 0.99, 'max': 1.0}
 SEARCH_RADIUS = 4.0  # Å, where nearest neighbours are looked for
 
 
-def prediction_errors(frames: Frames, potential: AcePotential, baseline: PairBaseline) -> dict[str, float | None]:
-    """Return root mean square errors: energy eV/atom, forces eV/Å (components of atoms with weight > 0)."""
-    energy: list[float] = []
-    forces: list[Array] = []
+@dataclass(frozen=True, kw_only=True)
+class FrameErrors:
+    """How far a potential is from labels, frame by frame.
+
+    energy: (N,) eV/atom, NaN without a label; squares: (N,) (eV/Å)², sum over the force components of atoms with
+    weight > 0; components: (N,) how many those are.
+    """
+
+    energy: Array
+    squares: Array
+    components: NDArray[np.int64]
+
+    def summary(self, rows: NDArray[np.bool_] | slice = slice(None)) -> dict[str, float | None]:
+        """Return root mean square errors of the ``rows``: energy eV/atom, forces eV/Å."""
+        energy, count = self.energy[rows], int(self.components[rows].sum())
+        return {
+            'rmse_energy_eV_per_atom': _root_mean_square(energy[np.isfinite(energy)]),
+            'rmse_forces_eV_per_A': float(np.sqrt(self.squares[rows].sum() / count)) if count else None,
+        }
+
+    def by(self, names: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
+        """Return the summary and ``n_frames`` of the frames of every name; names: one a frame."""
+        column = np.asarray(names)
+        parts = {str(name): column == name for name in np.unique(column)}
+        return {name: {**self.summary(rows), 'n_frames': int(rows.sum())} for name, rows in parts.items()}
+
+
+def frame_errors(frames: Frames, potential: AcePotential, baseline: PairBaseline) -> FrameErrors:
+    """Return the errors of ACE + baseline on every frame."""
+    energy, squares = np.full(len(frames), np.nan), np.zeros(len(frames))
+    components = np.zeros(len(frames), dtype=np.int64)
     for index in range(len(frames)):
         kinds = labelled_kinds(frames, index)
         if not kinds:
@@ -38,14 +66,16 @@ def prediction_errors(frames: Frames, potential: AcePotential, baseline: PairBas
         found, (pair_energies, pair_forces, _) = evaluate(potential, atoms), baseline.evaluate(atoms)
         if 'energy' in kinds:
             total = float(found.energies.sum() + pair_energies.sum())
-            energy.append((total - float(frames.energy[index])) / len(atoms))
+            energy[index] = (total - float(frames.energy[index])) / len(atoms)
         if 'forces' in kinds:
-            learnt = frames.force_weight[span] > 0
-            forces.append((found.forces + pair_forces - frames.forces[span])[learnt].ravel())
-    return {
-        'rmse_energy_eV_per_atom': _root_mean_square(np.array(energy)),
-        'rmse_forces_eV_per_A': _root_mean_square(np.concatenate([np.zeros(0), *forces])),
-    }
+            missed = (found.forces + pair_forces - frames.forces[span])[frames.force_weight[span] > 0]
+            squares[index], components[index] = float((missed**2).sum()), missed.size
+    return FrameErrors(energy=energy, squares=squares, components=components)
+
+
+def prediction_errors(frames: Frames, potential: AcePotential, baseline: PairBaseline) -> dict[str, float | None]:
+    """Return root mean square errors: energy eV/atom, forces eV/Å (components of atoms with weight > 0)."""
+    return frame_errors(frames, potential, baseline).summary()
 
 
 def robust_factors(frames: Frames, potential: AcePotential, baseline: PairBaseline, *, threshold: float) -> RowFactors:
