@@ -1,10 +1,12 @@
 """Never twice: twins, labels of earlier runs in any order of atoms, what another theory is, and what is never sent."""
 
+import asyncio
 from itertools import chain
 
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
@@ -14,6 +16,7 @@ from ase.build import molecule
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.science.frames import SHELL_CAP, Frames
 from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
+from aiida_pyacemaker.workflows.dft.reuse import PW_LABEL_TYPE, find_twin
 
 PSEUDOS = '/usr/share/espresso/pseudo'
 CHEAP = {'ecutwfc': 8.0, 'ecutrho': 32.0, 'conv_thr_per_atom': 1e-9}
@@ -168,3 +171,47 @@ def test_a_run_takes_the_nodes_it_was_given(labelled):
     assert run.inputs.parameters.pk == scf.inputs.pw.parameters.pk
     assert run.inputs.settings.pk == scf.inputs.pw.settings.pk
     assert 0 < run.inputs.parameters['CONTROL']['max_seconds'] < 600
+
+
+@pytest.mark.dft
+def test_two_labellings_at_once_pay_each_frame_once(make_builder):
+    """Both get three frames, in opposite order and one lane each: who comes second waits, and takes the label."""
+    frames = [silane(seed) for seed in (21, 22, 23)]
+    runner = get_manager().get_runner()
+    processes = [
+        instantiate_process(runner, make_builder(Frames.from_atoms(each), {'max_concurrent': 1}))
+        for each in (frames, frames[::-1])
+    ]
+
+    async def both():
+        await asyncio.gather(*(process.step_until_terminated() for process in processes))
+
+    runner.loop.run_until_complete(both())
+    assert all(process.node.is_finished_ok for process in processes)
+    reports = [process.node.outputs.report.get_dict() for process in processes]
+    assert [report['n_labelled'] for report in reports] == [3, 3]
+    assert sum(report['n_scf'] for report in reports) == 3
+    assert sum(report['n_reused'] for report in reports) == 3
+    first, second = (process.node.outputs.labels.part_000.get_frames() for process in processes)
+    assert np.array_equal(first.energy, second.energy[::-1])
+
+
+def test_who_is_waited_for(aiida_profile, pw_code):
+    """A run in progress, not one that is paused, that another program does, or that has been silent for too long."""
+    twin = orm.WorkChainNode(process_type=PW_LABEL_TYPE, label='some key')
+    twin.base.links.add_incoming(pw_code, LinkType.INPUT_WORK, 'pw__code')
+    twin.store().set_process_state('waiting')
+    other = orm.InstalledCode(computer=pw_code.computer, filepath_executable='/bin/true', label='other').store()
+    assert find_twin('some key', pw_code, 60.0).pk == twin.pk
+    assert find_twin('another key', pw_code, 60.0) is find_twin('some key', other, 60.0) is None
+    assert find_twin('some key', pw_code, 0.0) is None
+    twin.pause()
+    assert find_twin('some key', pw_code, 60.0) is None
+    twin.unpause()
+    twin.set_process_state('finished')
+    twin.set_exit_status(420)
+    assert find_twin('some key', pw_code, 60.0) is None
+    twin.set_exit_status(0)
+    assert find_twin('some key', pw_code, 60.0) is None, 'whether it is flagged is not known'
+    twin.base.extras.set('label_flags', [])
+    assert find_twin('some key', pw_code, 0.0).pk == twin.pk

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 from aiida import orm
@@ -17,7 +18,7 @@ from .collect import MAX_ROWS, collect_labels, quarantine_frames, state_report
 from .lane import DftLaneWorkChain, frame_label
 from .outcome import Outcome, judge_frames, summarise
 from .ports import add_scf_ports, validate_pseudos
-from .pw_inputs import label_key
+from .pw_inputs import request_key
 from .reuse import find_labels
 from .scf_inputs import ScfRequest, find_cutoffs, make_request
 from .spending import cost_model, list_frames
@@ -101,7 +102,7 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
         self.ctx.cutoffs = find_cutoffs(self._dft(), self.inputs.pw.pseudos)
         if self.ctx.cutoffs is None:
             return self.exit_codes.ERROR_NO_CUTOFFS
-        requests = self._requests()
+        requests = self._requests(range(len(self.inputs.dataset)))
         self.ctx.refused = [[row, request.problem] for row, request in enumerate(requests) if request.problem]
         self._set_known_apart(requests)
         apart = {row for row, _ in [*self.ctx.refused, *self.ctx.reused, *self.ctx.twins]}
@@ -121,7 +122,7 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
         self.ctx.reused, self.ctx.twins = [], []
         if not self._dft().reuse_labels:
             return
-        good = {row: _key(request) for row, request in enumerate(requests) if not request.problem}
+        good = {row: request_key(request) for row, request in enumerate(requests) if not request.problem}
         known = find_labels(set(good.values()), self.inputs.pw.code)
         first: dict[str, int] = {}
         for row, key in good.items():
@@ -158,6 +159,7 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
         """Attach labels, quarantine and the report."""
         frames = list_frames(self.node)
         own = {int(frame.label.removeprefix('frame_')): frame.pk for frame in frames}
+        self._add_labelled_meanwhile(set(own))
         pks = {**own, **dict(self.ctx.reused)}
         pks |= {row: pks[first] for row, first in self.ctx.twins if first in pks}
         outcomes = judge_frames(self.inputs.dataset, pks, dict(self.ctx.refused), self._dft())
@@ -177,6 +179,15 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
             f'{summary["cleaned_MB"]:.1f} MB of wave functions and densities removed'
         )
         return self._verdict(summary)
+
+    def _add_labelled_meanwhile(self, own: set[int]) -> None:
+        """Re-use what other labellings made of frames that no lane has run."""
+        pending = [row for row in sorted(chain(*self.ctx.lanes)) if row not in own]
+        if not (pending and self._dft().reuse_labels):
+            return
+        keys = {row: request_key(request) for row, request in zip(pending, self._requests(pending), strict=True)}
+        known = find_labels(set(keys.values()), self.inputs.pw.code)
+        self.ctx.reused = [*self.ctx.reused, *([row, known[key]] for row, key in keys.items() if key in known)]
 
     def _verdict(self, summary: dict[str, Any]) -> Any:
         left, labels = summary['n_not_run'], summary['n_labelled']
@@ -204,21 +215,15 @@ class DftLabelWorkChain(SubmitOnce, WorkChain):
             parts[f'part_{number:03d}'] = call_once(self, f'labels_{number:03d}', collect_labels, *nodes, **frames)
         return parts
 
-    def _requests(self) -> list[ScfRequest]:
+    def _requests(self, rows: Sequence[int]) -> list[ScfRequest]:
         overrides = self.inputs.pw.parameters.get_dict() if 'parameters' in self.inputs.pw else None
         dft, frames = self._dft(), self.inputs.dataset.get_frames()
         return [
-            make_request(frames.select([row]), dft, self.ctx.cutoffs, self.inputs.pw.pseudos, overrides)
-            for row in range(len(frames))
+            make_request(frames.select([row]), dft, self.ctx.cutoffs, self.inputs.pw.pseudos, overrides) for row in rows
         ]
 
     def _dft(self) -> DftConfig:
         return DftConfig.model_validate(self.inputs.dft.get_dict())
-
-
-def _key(request: ScfRequest) -> str:
-    kpoints = [*request.mesh, 0.0, 0.0, 0.0]
-    return label_key(request.atoms, request.kinds, request.pseudos, request.parameters, kpoints)
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:

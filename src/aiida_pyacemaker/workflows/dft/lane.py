@@ -18,7 +18,9 @@ from .cleaning import clean_frame
 from .collect import frame_structures
 from .ladder import MAX_RUNS
 from .ports import add_scf_ports
+from .pw_inputs import request_key
 from .pw_label import PwLabelWorkChain
+from .reuse import find_twin
 from .scf_inputs import ScfRequest, find_cutoffs, make_request, pw_options, stop_in_time
 from .spending import Budget, count_allowed_runs, list_frames
 
@@ -48,32 +50,60 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
 
     def setup(self) -> Any:
         """Find the cut-offs."""
-        self.ctx.position = -1
+        self.ctx.left = self.inputs.rows.get_list()
+        self.ctx.row = None
         self.ctx.shared = {}
         self.ctx.cutoffs = find_cutoffs(self._dft(), self.inputs.pw.pseudos)
         return None if self.ctx.cutoffs else self.exit_codes.ERROR_NO_CUTOFFS
 
     def should_run_frame(self) -> bool:
         """Have done with the last frame; say whether another is left and can be paid for."""
-        rows = self.inputs.rows.get_list()
-        if self.ctx.position >= 0:
-            self._finish_frame(rows[self.ctx.position])
-        self.ctx.position += 1
-        if self.ctx.position >= len(rows):
-            return False
-        row, budget = rows[self.ctx.position], Budget.from_inputs(self.inputs)
-        if budget == Budget() or find_called(self.node, frame_label(row)) is not None:
+        if self.ctx.row is not None:
+            self._finish_frame(self.ctx.row)
+        self.ctx.row, self.ctx.awaited = self._choose_frame()
+        if self.ctx.row is None:
+            return self.ctx.awaited is not None
+        budget = Budget.from_inputs(self.inputs)
+        if budget == Budget() or find_called(self.node, frame_label(self.ctx.row)) is not None:
             return True
-        spent = budget.why_not(self._root(), self._request(row).work)
+        spent = budget.why_not(self._root(), self._request(self.ctx.row).work)
         if spent:
-            self.report(f'{spent}, {rows[self.ctx.position :]} not run')
+            self.report(f'{spent}, {[self.ctx.row, *self.ctx.left]} not run')
         return spent is None
 
     def run_frame(self) -> Any:
-        """Submit the SCF of the next frame, or adopt it."""
-        row = self.inputs.rows.get_list()[self.ctx.position]
+        """Submit the SCF of the next frame, or adopt it; or wait for that of another labelling."""
+        row = self.ctx.row
+        if row is None:
+            return ToContext(child=orm.load_node(self.ctx.awaited))
         label = frame_label(row)
         return ToContext(child=self.submit_once(label, PwLabelWorkChain, lambda: self._frame_inputs(row)))
+
+    def _choose_frame(self) -> tuple[int | None, int | None]:
+        """Take the first frame that nobody else is at off the list; return its row, else the pk of whom to wait for.
+
+        What another labelling has labelled meanwhile is taken off as well: the parent finds it. Only SCFs are waited
+        for, which wait for nobody, so that two labellings never wait for each other.
+        """
+        awaited = None
+        for row in list(self.ctx.left):
+            twin = self._find_twin(row)
+            if twin is not None and not twin.is_terminated:
+                awaited = awaited or twin.pk
+                continue
+            self.ctx.left.remove(row)
+            if twin is None:
+                return row, None
+            self.report(f'frame {row} was labelled meanwhile by {twin.process_label}<{twin.pk}>')
+        if awaited is not None:
+            self.report(f'waiting for PwLabelWorkChain<{awaited}> of another labelling, which is at the same frame')
+        return None, awaited
+
+    def _find_twin(self, row: int) -> orm.WorkChainNode | None:
+        dft = self._dft()
+        if not dft.reuse_labels or find_called(self.node, frame_label(row)) is not None:
+            return None
+        return find_twin(request_key(self._request(row)), self.inputs.pw.code, dft.stuck_after_s)
 
     def _finish_frame(self, row: int) -> None:
         """Note a failure and go on: what failed is collected by the parent. Nobody needs the densities any more."""
@@ -103,11 +133,12 @@ class DftLaneWorkChain(SubmitOnce, WorkChain):
             'kpoints': self._share(orm.KpointsData, list(request.mesh)),
             'max_iterations': self._share(orm.Int, n_runs),
             'clean_workdir': self._share(orm.Bool, False),
+            'metadata': {'label': request_key(request)},  # from its first moment on other labellings find it by this
         }
 
     def _structure(self, row: int) -> orm.StructureData:
         """Return the structure of a frame, made together with those that follow in this lane."""
-        number = self.ctx.position // BATCH
+        number = self.inputs.rows.get_list().index(row) // BATCH
         rows = orm.List(self.inputs.rows.get_list()[number * BATCH : (number + 1) * BATCH])
         hosts = pseudo_hosts(self.inputs.pw.pseudos)
         nodes = (self.inputs.dataset, rows, orm.Float(self._dft().vacuum), *([orm.List(list(hosts))] if hosts else []))

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from ...science.dft import check_electrons, closest_pair, count_electrons, scf_work
 from ...science.frames import Frames, canonical_order
-from .scf_inputs import kpoint_mesh
+from .scf_inputs import ScfRequest, kpoint_mesh
 
 KEY, WORK = 'label_key', 'scf_work'
 
@@ -84,6 +84,12 @@ def label_key(
         'kpoints': list(kpoints),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def request_key(request: ScfRequest) -> str:
+    """Return the key of what a frame asks of ``pw.x``."""
+    kpoints = [*request.mesh, 0.0, 0.0, 0.0]
+    return label_key(request.atoms, request.kinds, request.pseudos, request.parameters, kpoints)
 
 
 def _electrons(kinds: Sequence[str], pseudos: Mapping[str, Any], system: Mapping[str, Any]) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 from typing import Any
 
 from aiida import orm
+from aiida.common.timezone import now
 
 from .pw_inputs import KEY
 from .pw_label import PwLabelWorkChain
@@ -29,6 +31,22 @@ def find_labels(keys: Collection[str], code: orm.AbstractCode) -> dict[str, int]
             if same_program and flags == [] and pk < found.get(key, pk + 1):
                 found[key] = pk
     return found
+
+
+def find_twin(key: str, code: orm.AbstractCode, patience_s: float) -> orm.WorkChainNode | None:
+    """Return the SCF of ``code`` that is, or is about to be, the unflagged label ``key``; ``None``: it has to be paid.
+
+    A lane gives every SCF its key as the label of the node, which the database has an index of. One in progress that is
+    paused, or that nothing was heard of for ``patience_s``, is not counted on.
+    """
+    query = orm.QueryBuilder()
+    query.append(orm.WorkChainNode, filters={'label': key, 'process_type': PW_LABEL_TYPE}, project='*', tag='label')
+    query.append(orm.AbstractCode, with_outgoing='label', filters={'uuid': code.uuid})
+    twins: list[orm.WorkChainNode] = query.all(flat=True)
+    done = [twin for twin in twins if twin.is_finished_ok and twin.base.extras.get('label_flags', None) == []]
+    heard = now() - timedelta(seconds=patience_s)
+    going = [twin for twin in twins if not (twin.is_terminated or twin.paused) and twin.mtime > heard]
+    return next(iter([*done, *going]), None)
 
 
 def code_version(code: orm.AbstractCode) -> str | None:
