@@ -12,6 +12,7 @@ from ase.build import bulk
 
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.science.ace import AcePotential
 from aiida_pyacemaker.workflows.explore import ExplorationWorkChain
 from aiida_pyacemaker.workflows.lammps_base import must_roll_back, resume_step
 
@@ -38,7 +39,7 @@ def runs_of(node):
 
 def test_an_unphysical_halt_resumes_before_the_excursion_and_says_that_it_teaches_nothing(inputs):
     """Copper so dense that neighbours are 1.91 Å apart, below 1.98 Å: no frame is fit to be learnt."""
-    rule = {'threshold_add_train': 1e-4, 'threshold_call_dft': 1e-3, 'threshold_danger': 1e6}
+    rule = {'threshold_danger': 1e6}
     dense = bulk('Cu', cubic=True, a=2.7) * (2, 2, 2)
     inputs |= {
         'structure': AtomicDatasetData.from_atoms(dense).store(),
@@ -120,6 +121,42 @@ def test_a_stride_ends_before_the_goal_and_the_next_goes_on(inputs):
     assert (outputs['outcome'].value, outputs['summary']['first_step']) == ('goal', 20)
     with pytest.raises(ValueError, match='until_step = 0: expected a step above 0'):
         run_get_node(ExplorationWorkChain, **inputs, restart=outputs['restart'], until_step=orm.Int(0))
+
+
+@pytest.fixture
+def heating_potential(tmp_path):
+    """The fixture's potential upside down: its crystal is where forces drive atoms apart or together, fast."""
+    potential = AcePotential.read(FIXTURES / 'md' / 'potential.yaml')
+    potential.with_coefficients(-3.0 * np.array(potential.coefficients)).write_yaml(tmp_path / 'potential.yaml')
+    (tmp_path / 'potential.asi').write_bytes((FIXTURES / 'md' / 'potential.asi').read_bytes())
+    return AcePotentialData.from_folder(tmp_path).store()
+
+
+def test_a_potential_that_heats_the_atoms_is_rejected_with_all_that_keeping_the_old_one_takes(
+    inputs, heating_potential
+):
+    blind = {'threshold_add_train': 1e6, 'threshold_call_dft': 1e7, 'threshold_danger': 1e8}
+    md = {'n_steps': 400, 'restart_every': 100, 'dump_every': 100, 'soft_start_steps': 50, 'swap_steps': 100}
+    inputs |= {'thresholds': orm.Dict(blind), 'md': orm.Dict(md)}
+    first, node = run_get_node(ExplorationWorkChain, **inputs, until_step=orm.Int(50))
+    assert node.is_finished_ok, node.exit_message
+    del inputs['structure']
+    inputs |= {'restart': first['restart'], 'soft_start': orm.Bool(True)}
+    outputs, node = run_get_node(
+        ExplorationWorkChain,
+        **{**inputs, 'potential': heating_potential, 'previous_potential': inputs['potential']},
+    )
+    assert node.exit_status == 404, (node.exit_message, outputs['summary'].get_dict())
+    summary = outputs['summary'].get_dict()
+    assert (outputs['outcome'].value, summary['resume_step'], summary['rolled_back']) == ('overshoot', 50, True)
+    assert summary['swap']['rejected'] and summary['swap']['overshoot'] > 0.5
+    assert outputs['restart'].uuid == first['restart'].uuid
+    (run,) = runs_of(node).values()
+    assert run.outputs.thermo.get_array('soft_start')[:7].tolist() == [0, 1, 1, 1, 1, 1, 0]
+    assert 'previous' not in run.base.repository.list_object_names()
+    kept, node = run_get_node(ExplorationWorkChain, **inputs, previous_potential=inputs['potential'])
+    assert node.is_finished_ok, node.exit_message
+    assert kept['outcome'].value == 'goal' and not kept['summary']['swap']['rejected']
 
 
 def test_the_same_again_is_served_from_the_cache_although_its_remote_folder_is_gone(inputs):

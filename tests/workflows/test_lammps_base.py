@@ -168,6 +168,15 @@ def test_an_excursion_goes_back_with_half_the_timestep_once(process, run, code, 
     assert summary['time_ps'] == pytest.approx(40 * 0.002 + 20 * 0.001)
 
 
+def test_a_soft_start_that_was_cut_short_is_made_again(process, run):
+    process.ctx.inputs.soft_start = orm.Bool(True)
+    process.ctx.inputs.previous_potential = process.ctx.inputs.potential
+    run(outcome='walltime', last_step=70, soft_start_until=80)
+    assert process.ctx.inputs.soft_start.value and 'previous_potential' in process.ctx.inputs
+    run(outcome='walltime', first_step=70, last_step=90, soft_start_until=80)
+    assert not process.ctx.inputs.soft_start.value and 'previous_potential' not in process.ctx.inputs
+
+
 def test_an_excursion_without_a_restart_file_begins_where_the_segment_began(process, run):
     structure = process.ctx.inputs.structure
     process.ctx.inputs.soft_start = orm.Bool(True)
@@ -203,9 +212,9 @@ def test_handlers_and_parser_speak_of_the_same_exit_codes():
 
 
 def test_danger_through_the_real_program(inputs):
-    """Copper heated until γ is above a low danger threshold: back, half the timestep, then the end."""
-    rule = {'threshold_add_train': 1e-4, 'threshold_call_dft': 1e-3, 'threshold_danger': 1e-2}
-    inputs['lammps'] |= {'thresholds': orm.Dict(rule)}
+    """Copper so dense that γ is far above danger: back, half the timestep, then the end."""
+    dense = AtomicDatasetData.from_atoms(bulk('Cu', cubic=True, a=3.0) * (2, 2, 2)).store()
+    inputs['lammps'] |= {'structure': dense}
     outputs, node = run_get_node(LammpsBaseWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
     assert outputs['outcome'].value == 'danger'

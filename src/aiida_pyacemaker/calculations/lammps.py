@@ -12,10 +12,12 @@ from aiida.engine import CalcJob
 
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
+from ..data.teacher import TeacherModelData
 from ..science.config import ActiveLearningThresholds, LammpsConfig, MdConfig
 from ..science.md import script
+from ..science.md.soft_start import PREVIOUS_FOLDER
 from ..science.student import read_canary
-from .base import DEFAULT_RESOURCES, ONE_THREAD
+from .base import DEFAULT_RESOURCES, ONE_THREAD, write_teacher
 from .lammps_checks import soft_limit, validate_inputs, validate_until_step
 
 # dumps are text of 17 digits: less than half of it travels; one that a kill left as it was is read as it is
@@ -42,11 +44,15 @@ class LammpsCalculation(CalcJob):
         spec.input('restart', valid_type=orm.SinglefileData, required=False, help='LAMMPS restart file to go on from.')
         spec.input('md', valid_type=orm.Dict, help='Settings, see `MdConfig`; `n_steps` is the absolute goal step.')
         spec.input('thresholds', valid_type=orm.Dict, help='Settings, see `ActiveLearningThresholds`.')
+        spec.input('teacher', valid_type=TeacherModelData, required=False,
+                   help="Committee whose doubts halt the MD, where `thresholds.measure` is 'teacher'.")  # fmt: skip
         spec.input('seed', valid_type=orm.Int, help='Seed of velocities and of random forces.')
         spec.input('until_step', valid_type=orm.Int, required=False, validator=validate_until_step,
                    help='Absolute step that ends this run before the goal; ramps stay over `n_steps`.')  # fmt: skip
         spec.input('soft_start', valid_type=orm.Bool, default=lambda: orm.Bool(False),
-                   help='Damp the first steps strongly, after the potential was swapped.')  # fmt: skip
+                   help='Let the forces in gently, see `md.soft_start`: after a swap or a jolt.')  # fmt: skip
+        spec.input('previous_potential', valid_type=AcePotentialData, required=False,
+                   help='That of the MD so far, where `potential` is new; knows all its elements.')  # fmt: skip
         spec.input('settings', valid_type=orm.Dict, default=lambda: orm.Dict({}),
                    help='How the program is called, see `LammpsConfig`: flags, files to keep.')  # fmt: skip
         spec.inputs.validator = validate_inputs
@@ -56,14 +62,16 @@ class LammpsCalculation(CalcJob):
     @classmethod
     def _define_outputs(cls, spec: Any) -> None:
         spec.output('outcome', valid_type=orm.Str, required=False,
-                    help='`goal`, `stride`, `halted`, `danger`, `walltime`, `lost_atoms` or `non_finite`.')  # fmt: skip
+                    help='`goal`, `stride`, `halted`, `danger`, `overshoot`, `walltime`, `lost_atoms`, '
+                    '`non_finite`.')  # fmt: skip
         spec.output('summary', valid_type=orm.Dict, required=False, help='Steps, halt, checks, speed.')
         spec.output('frames', valid_type=AtomicDatasetData, required=False,
                     help='Frames before the end with γ, in time order; steps: `summary["frame_steps"]`.')  # fmt: skip
         spec.output('restart', valid_type=orm.SinglefileData, required=False, help='Restart file of the last step.')
         spec.output('restart_previous', valid_type=orm.SinglefileData, required=False,
                     help='Newest restart file before the excursion that ended the segment.')  # fmt: skip
-        spec.output('thermo', valid_type=orm.ArrayData, required=False, help='Columns of the thermodynamic table.')
+        spec.output('thermo', valid_type=orm.ArrayData, required=False,
+                    help='Columns of the thermodynamic table; no average over rows with `soft_start` 1.')  # fmt: skip
         spec.output('gamma', valid_type=orm.ArrayData, required=False,
                     help='Every check: `step`, `max_gamma`, `n_over_add`, `n_over_call`, `n_over_danger`.')  # fmt: skip
         spec.output('boundary', valid_type=orm.ArrayData, required=False,
@@ -104,7 +112,7 @@ class LammpsCalculation(CalcJob):
         self.inputs.potential.write_to(root)
         segment = self._segment(root)
         self._write_start(root, segment)
-        copies = [path.name for path in root.iterdir() if path.is_file()]
+        copies = [str(path.relative_to(root)) for path in root.rglob('*') if path.is_file()]
         (root / script.INPUT_FILE).write_text(script.write_script(segment))
         run = CodeInfo()
         run.code_uuid = self.inputs.code.uuid
@@ -128,22 +136,42 @@ class LammpsCalculation(CalcJob):
         else:
             atoms = next(self.inputs.structure.iter_ase())
             script.write_structure(root / script.DATA_FILE, atoms, segment.elements)
+        if segment.previous_pair_lines:
+            write_previous(root / PREVIOUS_FOLDER, self.inputs.previous_potential)
         if segment.canary is not None:
             script.write_canary(root / script.CANARY_DATA, segment.canary, segment.elements)
 
     def _segment(self, root: Path) -> script.Segment:
         limit = self.inputs.metadata.options.get('max_wallclock_seconds')
-        structure = self.inputs.get('structure')
+        structure, potential = self.inputs.get('structure'), self.inputs.potential
+        previous = self.inputs.get('previous_potential')
         return script.Segment(
             md=MdConfig.model_validate(self.inputs.md.get_dict()),
             thresholds=ActiveLearningThresholds.model_validate(self.inputs.thresholds.get_dict()),
-            elements=self.inputs.potential.elements,
-            pair_lines=self.inputs.potential.pair_lines(),
+            elements=potential.elements,
+            pair_lines=potential.pair_lines(),
+            previous_pair_lines=()
+            if previous is None
+            else previous.pair_lines(potential.elements, extrapolation=False, folder=f'{PREVIOUS_FOLDER}/'),
+            swapped=previous is not None,
             seed=self.inputs.seed.value,
             from_restart='restart' in self.inputs,
             soft_start=self.inputs.soft_start.value,
             pbc=(True, True, True) if structure is None else tuple(next(structure.iter_ase()).pbc),
             wall_seconds=None if limit is None else soft_limit(limit),
             canary=read_canary(root),
+            teacher_files=[] if not self._is_teacher_asked() else write_teacher(self.inputs.teacher, root),
             until_step=None if 'until_step' not in self.inputs else self.inputs.until_step.value,
         )
+
+    def _is_teacher_asked(self) -> bool:
+        return bool(self.inputs.thresholds.get_dict().get('measure') == 'teacher')
+
+
+def write_previous(folder: Path, potential: AcePotentialData) -> None:
+    """Write what the ramp needs of the old potential: LAMMPS' plain ``pace`` reads the C-tilde file only."""
+    from ..science.ace import AcePotential
+
+    potential.write_to(folder)
+    if not (folder / 'potential.yace').is_file():
+        AcePotential.read(folder / 'potential.yaml').write_yace(folder / 'potential.yace')

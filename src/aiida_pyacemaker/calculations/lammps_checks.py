@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from ..science.config import ActiveLearningThresholds, LammpsConfig, MdConfig, Settings, check_settings
@@ -10,6 +11,7 @@ from ..science.md import check_baseline, check_box, check_intervals, check_wall_
 
 # the last part of the wall limit is kept for the restart file and the last frame
 WALL_FRACTION, WALL_RESERVE_SECONDS = 0.95, 60.0
+OWN_PROGRAM = 'pyacemaker-lmp'
 SETTINGS: dict[str, type[Settings]] = {'md': MdConfig, 'thresholds': ActiveLearningThresholds, 'settings': LammpsConfig}
 
 
@@ -26,7 +28,13 @@ def validate_inputs(inputs: Any, _: Any) -> str | None:
     if any(port not in inputs for port in ('potential', 'md', 'thresholds')):
         return None
     options = inputs.get('options') or inputs.get('metadata', {}).get('options', {})
-    return validate_start(inputs) or validate_settings(inputs) or validate_potential(inputs) or _time(inputs, options)
+    return (
+        validate_start(inputs)
+        or validate_settings(inputs)
+        or validate_measure(_thresholds(inputs), inputs, inputs['potential'].elements)
+        or validate_potential(inputs)
+        or _time(inputs, options)
+    )
 
 
 def validate_start(inputs: Any) -> str | None:
@@ -51,6 +59,11 @@ def validate_until_step(node: Any, _: Any) -> str | None:
 
 def validate_settings(inputs: Any) -> str | None:
     """Return what is wrong with the settings of MD, thresholds and program, alone and together."""
+    if inputs.get('previous_potential') is not None and 'potential' in inputs:
+        try:
+            inputs['previous_potential'].check_elements(inputs['potential'].elements)
+        except ValueError as error:
+            return f'previous_potential: {error}'
     values = {port: inputs[port].get_dict() for port in SETTINGS if port in inputs}
     wrong = [message for port in values if (message := check_settings(SETTINGS[port], values[port], port))]
     if wrong:
@@ -58,7 +71,25 @@ def validate_settings(inputs: Any) -> str | None:
     md = MdConfig.model_validate(values['md'])
     structure = inputs.get('structure')
     message = None if structure is None else check_box(md, next(structure.iter_ase()).pbc)
-    return message or check_intervals(md, ActiveLearningThresholds.model_validate(values['thresholds']))
+    return message or check_intervals(md, _thresholds(inputs))
+
+
+def validate_measure(thresholds: ActiveLearningThresholds, inputs: Any, elements: Sequence[str]) -> str | None:
+    """Return why what halts the MD cannot be measured: a committee is asked by our own program alone."""
+    if thresholds.measure != 'teacher':
+        return None
+    code, teacher = inputs.get('code') or inputs.get('lammps_code'), inputs.get('teacher')
+    program = OWN_PROGRAM if code is None else PurePath(getattr(code, 'filepath_executable', '')).name
+    if program != OWN_PROGRAM:
+        return (
+            f"thresholds.measure = 'teacher': {program} ({code.label}) cannot ask a teacher; allowed: the code "
+            f"{OWN_PROGRAM}, or measure 'gamma'"
+        )
+    if teacher is None or teacher.n_members < 2:
+        found = 'none' if teacher is None else 'one that has 1 member'
+        return f"thresholds.measure = 'teacher': expected a teacher of two members or more, found {found}"
+    missing = sorted(set(elements) - set(teacher.elements))
+    return f'teacher: it does not know {", ".join(missing)}, which the potential does' if missing else None
 
 
 def validate_potential(inputs: Any) -> str | None:
@@ -76,6 +107,10 @@ def validate_potential(inputs: Any) -> str | None:
         ace = AcePotential.read(path)
     baseline = PairBaseline.from_json(potential.base.repository.get_object_content('baseline.json'))
     return check_baseline(ace, baseline, has_table='baseline.table' in names)
+
+
+def _thresholds(inputs: Any) -> ActiveLearningThresholds:
+    return ActiveLearningThresholds.model_validate(inputs['thresholds'].get_dict())
 
 
 def _time(inputs: Any, options: Mapping[str, Any]) -> str | None:

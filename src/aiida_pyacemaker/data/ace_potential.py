@@ -70,12 +70,14 @@ class AcePotentialData(orm.Data):
         for name in self.base.repository.list_object_names():
             (target / name).write_bytes(self.base.repository.get_object_content(name, mode='rb'))
 
-    def pair_lines(self, elements: Iterable[str] | None = None, *, extrapolation: bool = True) -> tuple[str, ...]:
-        """Return the ``pair_style`` and ``pair_coeff`` lines for LAMMPS with the files in the working folder."""
+    def pair_lines(
+        self, elements: Iterable[str] | None = None, *, extrapolation: bool = True, folder: str = ''
+    ) -> tuple[str, ...]:
+        """Return the ``pair_style`` and ``pair_coeff`` lines for LAMMPS; folder: of the files, with its slash."""
         symbols = self.elements if elements is None else tuple(elements)
         self.check_elements(symbols)
         style = 'pace/extrapolation' if extrapolation else 'pace'
-        files = 'potential.yaml potential.asi' if extrapolation else 'potential.yace'
+        files = f'{folder}potential.yaml {folder}potential.asi' if extrapolation else f'{folder}potential.yace'
         names = ' '.join(symbols)
         if not self.has_baseline:
             return f'pair_style {style}', f'pair_coeff * * {files} {names}'
@@ -83,7 +85,7 @@ class AcePotentialData(orm.Data):
         from ..science.baseline.table import TABLE_POINTS
 
         baseline = PairBaseline.from_json(self.base.repository.get_object_content('baseline.json'))
-        coefficients = tuple(baseline.lammps_pair_coeffs(symbols))
+        coefficients = tuple(baseline.lammps_pair_coeffs(symbols, f'{folder}baseline.table'))
         return (
             f'pair_style hybrid/overlay {style} table spline {TABLE_POINTS}',
             f'pair_coeff * * {style} {files} {names}',

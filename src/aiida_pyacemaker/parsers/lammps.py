@@ -77,6 +77,7 @@ class LammpsParser(ProgramParser):
             thresholds=ActiveLearningThresholds.model_validate(inputs.thresholds.get_dict()),
             elements=inputs.potential.elements,
             until_step=inputs.until_step.value if 'until_step' in inputs else None,
+            swapped='previous_potential' in inputs,
         )
 
     def _attach(self, folder: Path, log: LogRecord, checks: dict[str, Any], record: SegmentRecord) -> None:
@@ -84,7 +85,8 @@ class LammpsParser(ProgramParser):
             self.out('frames', AtomicDatasetData.from_frames(record.frames))
         if log.thermo:
             names = {name: column for name, column in log.thermo.items() if name in THERMO_NAMES}
-            self.out('thermo', orm.ArrayData({THERMO_NAMES[name]: column for name, column in names.items()}))
+            columns = {THERMO_NAMES[name]: column for name, column in names.items()}
+            self.out('thermo', orm.ArrayData({**columns, 'soft_start': tag_soft_start(log)}))
         self.out('gamma', orm.ArrayData(checks))
         if record.restart_previous is not None:
             previous = folder / record.restart_previous
@@ -118,6 +120,15 @@ class LammpsParser(ProgramParser):
         if self.node.exit_status is None:
             return None
         return ExitCode(self.node.exit_status, self.node.exit_message, invalidates_cache=True)
+
+
+def tag_soft_start(log: LogRecord) -> Any:
+    """Return 1 for the rows of the table that no average may hold: those of the soft start; else 0."""
+    steps = log.thermo['Step']
+    if log.soft_start is None:
+        return np.zeros(len(steps))
+    _, first, until = log.soft_start
+    return ((steps > first) & (steps <= until)).astype(float)
 
 
 def add_energy(thermo: dict[str, Any], energy_eV: float) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from .lammps_base import HALTS, LammpsBaseWorkChain
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .submission import SubmitOnce
 
-MD_PORTS = ('potential', 'structure', 'restart', 'md', 'until_step', 'thresholds', 'seed', 'soft_start', 'settings')
+MD_PORTS = (
+    'potential', 'previous_potential', 'structure', 'restart', 'md', 'until_step', 'thresholds', 'seed', 'soft_start',
+    'settings', 'teacher',
+)  # fmt: skip
 
 
 class ExplorationWorkChain(SubmitOnce, WorkChain):
@@ -47,7 +50,7 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         )
         spec.output('outcome', valid_type=orm.Str,
                     help='`goal`, `stride` (at `until_step`), `halted`, `danger`, `lost_atoms` or `non_finite`; '
-                    '`walltime` when the segments are spent.')  # fmt: skip
+                    '`walltime` when the segments are spent, `overshoot` after a swap.')  # fmt: skip
         spec.output('summary', valid_type=orm.Dict, help='Steps, halt, checks, speed, where to resume.')
         spec.output('frames', valid_type=AtomicDatasetData, required=False,
                     help='Frames before the end with their γ, in time order.')  # fmt: skip
@@ -57,6 +60,12 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         spec.exit_code(402, 'ERROR_NO_RESTART', message='The end is unphysical and no earlier restart file exists.')
         spec.exit_code(403, 'ERROR_NOTHING_TO_LEARN',
                        message='MD halted and no physical frame shows an atom above the add threshold.')  # fmt: skip
+        spec.exit_code(
+            404,
+            'ERROR_SWAP_REJECTED',
+            message='The new potential heats the atoms, keep the old one: mean {after:.0f} K over steps {begin} to '
+            '{end}, target {target:.0f} K; `restart` is from before the swap.',
+        )
         spec.exit_code(
             601, 'SEGMENTS_SPENT', message='All {count} runs are spent at step {step}; outputs are attached.'
         )
@@ -112,6 +121,14 @@ class ExplorationWorkChain(SubmitOnce, WorkChain):
         if summary['outcome'] == 'walltime':
             count = self.inputs.max_segments.value
             return self.exit_codes.SEGMENTS_SPENT.format(count=count, step=summary['last_step'])
+        if summary['outcome'] == 'overshoot':
+            swap = summary['swap']
+            return self.exit_codes.ERROR_SWAP_REJECTED.format(
+                after=swap['temperature_after_K'],
+                target=swap['temperature_target_K'],
+                begin=swap['soft_start_until'],
+                end=swap['judged_until'],
+            )
         if 'restart' not in child.outputs:
             return self.exit_codes.ERROR_NO_RESTART
         if summary['rolled_back']:

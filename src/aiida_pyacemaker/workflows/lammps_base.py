@@ -107,8 +107,8 @@ class LammpsBaseWorkChain(RestartOnce, BaseRestartWorkChain):
             message = f'{_name(calculation)} left no restart file later than its start'
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_PROGRESS.format(message=message))
         self._count(calculation)
-        self._resume_from(calculation.outputs.restart_previous)
         step = calculation.outputs.summary['restart_previous_step']
+        self._resume_from(calculation, 'restart_previous', step)
         self.report(f'Action taken: {_name(calculation)} was killed at its wall limit, MD goes on from step {step}')
         return ProcessHandlerReport(True)
 
@@ -139,7 +139,7 @@ class LammpsBaseWorkChain(RestartOnce, BaseRestartWorkChain):
         step = calculation.outputs.summary['last_step']
         if self.ctx.iteration >= self.inputs.max_iterations.value:
             return self._finish(self.exit_codes.SEGMENTS_SPENT.format(count=self.ctx.iteration, step=step))
-        self._resume_from(calculation.outputs.restart)
+        self._resume_from(calculation, 'restart', step)
         self.report(f'Action taken: MD goes on from step {step}, where the wall limit ended {_name(calculation)}')
         return ProcessHandlerReport(True)
 
@@ -160,7 +160,7 @@ class LammpsBaseWorkChain(RestartOnce, BaseRestartWorkChain):
         summary = calculation.outputs.summary.get_dict()
         self.ctx.excursion = {'timestep_halved_at': resume_step({**summary, 'end_is_physical': False})}
         self.ctx.inputs.md = {**md, 'timestep_ps': new}
-        self._resume_from(_output(calculation, 'restart_previous'))
+        self._resume_from(calculation, 'restart_previous', self.ctx.excursion['timestep_halved_at'])
         self.report(
             f'Action taken: {summary["outcome"]} at step {summary["last_step"]}, MD goes back to step '
             f'{self.ctx.excursion["timestep_halved_at"]}; timestep_ps {old:g} -> {new:g}'
@@ -179,12 +179,17 @@ class LammpsBaseWorkChain(RestartOnce, BaseRestartWorkChain):
         seed = self.inputs.lammps.seed.value
         self.ctx.inputs.seed = orm.Int(derived_seed(seed, f'segment_{self.ctx.segment:02d}'))
 
-    def _resume_from(self, restart: orm.SinglefileData | None) -> None:
-        """Prepare the next segment; without a restart file it begins where the last one did, as softly."""
-        if restart is not None:
+    def _resume_from(self, calculation: orm.CalcJobNode, name: str, step: int) -> None:
+        """Prepare the next segment from an output, of that step; without one it begins where the last one did.
+
+        As long as it begins before the soft start was over it begins softly.
+        """
+        if name in calculation.outputs:
             self.ctx.inputs.pop('structure', None)
-            self.ctx.inputs.restart = restart
-            self.ctx.inputs.soft_start = orm.Bool(False)
+            self.ctx.inputs.restart = calculation.outputs[name]
+            if step >= (calculation.outputs.summary.get('soft_start_until') or 0):
+                self.ctx.inputs.pop('previous_potential', None)
+                self.ctx.inputs.soft_start = orm.Bool(False)
         self._begin_segment()
 
     def _finish(self, code: ExitCode | None = None) -> ProcessHandlerReport:
@@ -230,7 +235,8 @@ def _progress(calculation: orm.CalcJobNode) -> bool:
 
 def must_roll_back(summary: Mapping[str, Any]) -> bool:
     """Return whether MD cannot resume from the end of this segment."""
-    return summary['outcome'] in HALTS and not summary['end_is_physical']
+    rejected = summary['outcome'] == 'overshoot'
+    return rejected or (summary['outcome'] in HALTS and not summary['end_is_physical'])
 
 
 def resume_step(summary: Mapping[str, Any]) -> int:
@@ -258,5 +264,6 @@ def summarise_segments(excursion: orm.Dict, **summaries: orm.Dict) -> orm.Dict:
         'rolled_back': must_roll_back(rows[-1]),
         'resume_step': resume_step(rows[-1]),
         'timestep_halved_at': excursion.get('timestep_halved_at'),
+        'swap': next((row['swap'] for row in rows if row.get('swap')), None),
     }
     return orm.Dict({**rows[-1], **totals})

@@ -1,9 +1,9 @@
 """``pyacemaker-lmp``: runs the script of a stock ``lmp`` with ML-PACE on a LAMMPS that has no ML-PACE.
 
-Every line goes to LAMMPS unchanged, but the ``pace/extrapolation`` ones: the pair style becomes ``zero``, the potential
-acts through ``fix external``, and ``fix ID all pair N pace/extrapolation gamma 1`` becomes per-atom storage of γ.
-Branches of ``if`` and ``jump`` cannot hold such lines. One MPI rank; threads as ``lmp`` takes them: ``-pk omp N``, else
-``OMP_NUM_THREADS``, else one.
+Every line goes to LAMMPS unchanged, but those of ``pace/extrapolation`` and ``pace``: the pair style becomes ``zero``,
+the potential acts through ``fix external``, and ``fix ID all pair N pace/extrapolation gamma 1`` becomes per-atom
+storage of γ; the factors of ``hybrid/scaled`` are asked for at every step. Branches of ``if`` and ``jump`` cannot hold
+such lines. One MPI rank; threads as ``lmp`` takes them: ``-pk omp N``, else ``OMP_NUM_THREADS``, else one.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from .server import Evaluator, ForceServer
+from .server import GRADED_STYLE, PLAIN_STYLE, TEACHER_STYLE, Evaluator, ForceServer, Grader
 
-PACE_STYLE = 'pace/extrapolation'
+# the styles that are served -> how many files their pair_coeff names
+PACE_STYLES = {GRADED_STYLE: 2, PLAIN_STYLE: 1}
 LARGEST_CUTOFF_A = 20.0
 _IGNORED_FLAGS = {'-sf': 1, '-suffix': 1, '-k': -1, '-kokkos': -1, '-pk': -1, '-package': -1}
 _THREAD_FLAGS = ('-pk', '-package')
 _PASSED_FLAGS = {
     '-l': 1, '-log': 1, '-sc': 1, '-screen': 1, '-e': 1, '-echo': 1, '-v': -1, '-var': -1, '-nc': 0, '-nocite': 0,
 }  # fmt: skip
-LoadEvaluator = Callable[[str, str, list[str]], Evaluator]
+LoadEvaluator = Callable[[str, str | None, list[str]], Evaluator]
 
 
 class EngineError(Exception):
@@ -106,7 +107,7 @@ class ScriptRunner:
         """Forget what ``clear`` deletes in LAMMPS; potentials that were read are kept."""
         self.server = ForceServer(self.lmp)
         self._hybrid = False
-        self._pace = False
+        self._factors: dict[str, str] = {}
 
     def run(self, text: str) -> None:
         """Run all commands of ``text``; LAMMPS' exceptions and the potential's pass through."""
@@ -117,11 +118,11 @@ class ScriptRunner:
 
     def _run_one(self, command: str) -> None:
         words = self._expand(command.split('#')[0]).split()
-        if words[:1] == ['pair_style'] and PACE_STYLE in words:
+        if words[:1] == ['pair_style']:
             self._pair_style(command, words)
-        elif words[:1] == ['pair_coeff'] and self._pace and (PACE_STYLE in words or not self._hybrid):
+        elif words[:1] == ['pair_coeff'] and self._factors and (not self._hybrid or words[3] in self._factors):
             self._pair_coeff(command, words)
-        elif words[:1] == ['fix'] and words[3:4] == ['pair'] and words[5:6] == [PACE_STYLE]:
+        elif words[:1] == ['fix'] and words[3:4] == ['pair'] and words[5:6] in ([GRADED_STYLE], [TEACHER_STYLE]):
             self._gamma(command, words)
         elif words[:1] == ['clear']:
             self.lmp.command(command)
@@ -137,40 +138,65 @@ class ScriptRunner:
 
     def _expand(self, text: str) -> str:
         """Return ``text`` with ``${name}`` replaced, where LAMMPS knows the name (only used for lines we serve)."""
-        if PACE_STYLE not in text and not text.lstrip().startswith('pair_coeff'):
+        if GRADED_STYLE not in text and not text.lstrip().startswith(('pair_coeff', 'pair_style')):
             return text
         return re.sub(r'\$\{(\w+)\}', lambda match: str(self.lmp.extract_variable(match[1])), text)
 
     def _pair_style(self, command: str, words: list[str]) -> None:
-        self.lmp.command(f'# served by pyacemaker-lmp: {command}')
-        self._pace = True
+        """Pass the command on with ``zero`` in place of our styles; ``hybrid/scaled`` has a factor before each."""
+        self.server.terms.clear()
+        places = [place for place, word in enumerate(words) if word in PACE_STYLES]
+        scaled = words[1] == 'hybrid/scaled'
         self._hybrid = words[1].startswith('hybrid')
+        self._factors = {words[place]: words[place - 1] if scaled else '1' for place in places}
+        if len(self._factors) < len(places):
+            raise EngineError(f'each of {", ".join(PACE_STYLES)} is served once only: {command}')
+        if not places:
+            self.lmp.command(command)
+            return
+        self.lmp.command(f'# served by pyacemaker-lmp: {command}')
         zero = ['zero', str(LARGEST_CUTOFF_A)]
-        rest = [word for name in words[1:] for word in (zero if name == PACE_STYLE else [name])]
+        rest = [word for name in words[1:] for word in (zero if name in PACE_STYLES else [name])]
         self.lmp.command(' '.join(['pair_style', *rest]))
 
     def _pair_coeff(self, command: str, words: list[str]) -> None:
-        names = [word for word in words[3:] if word != PACE_STYLE]
-        if words[1:3] != ['*', '*'] or len(names) < 3:
-            raise EngineError(f'Incorrect args for pair coefficients, expected "* * X.yaml X.asi El ...": {command}')
-        for name in names[:2]:
+        style = words[3] if self._hybrid else next(iter(self._factors))
+        names, n_files = words[4 if self._hybrid else 3 :], PACE_STYLES[style]
+        if words[1:3] != ['*', '*'] or len(names) <= n_files:
+            expected = f'* * {"X.yaml X.asi" if style == GRADED_STYLE else "X.yace"} El ...'
+            raise EngineError(f'Incorrect args for pair coefficients, expected "{expected}": {command}')
+        for name in names[:n_files]:
             if not (self.folder / name).is_file():
                 raise EngineError(f'cannot open {name}, named in: {command}')
         self.lmp.command(f'# served by pyacemaker-lmp: {command}')
         if tuple(names) not in self._loaded:
-            potential, active_set = (str(self.folder / name) for name in names[:2])
-            self._loaded[tuple(names)] = self.load(potential, active_set, names[2:])
+            files = [str(self.folder / name) for name in names[:n_files]]
+            self._loaded[tuple(names)] = self.load(files[0], files[1] if n_files > 1 else None, names[n_files:])
         evaluator = self._loaded[tuple(names)]
         if evaluator.cutoff > LARGEST_CUTOFF_A:
             raise EngineError(f'cut-off {evaluator.cutoff} Å of {names[0]} is above {LARGEST_CUTOFF_A} Å')
-        self.lmp.command(f'pair_coeff * * {"zero " if self._hybrid else ""}{evaluator.cutoff!r}')
-        self.server.install(evaluator)
+        number = f'{[*self._factors].index(style) + 1} ' if len(self._factors) > 1 else ''
+        self.lmp.command(f'pair_coeff * * {f"zero {number}" if self._hybrid else ""}{evaluator.cutoff!r}')
+        self.server.install(style, evaluator, self._factors[style])
 
     def _gamma(self, command: str, words: list[str]) -> None:
-        if words[6:8] != ['gamma', '1']:
-            raise EngineError(f'only "gamma 1" is served, found: {command}')
+        """Make a fix of γ, or of what a committee says: ``pyacemaker/teacher uncertainty 1 FILE ... El ...``."""
+        quantity = 'gamma' if words[5] == GRADED_STYLE else 'uncertainty'
+        if words[6:8] != [quantity, '1']:
+            raise EngineError(f'only "{quantity} 1" is served, found: {command}')
         self.lmp.command(f'# served by pyacemaker-lmp: {command}')
-        self.server.add_gamma_fix(words[1], words[2], int(words[4]))
+        grader = None if words[5] == GRADED_STYLE else self._load_grader(words[8:])
+        self.server.add_gamma_fix(words[1], words[2], int(words[4]), grader)
+
+    def _load_grader(self, names: list[str]) -> Grader:
+        from .student import CommitteeGrader
+
+        n_files = len(names) - int(self.lmp.extract_global('ntypes'))
+        files = [self.folder / name for name in names[:n_files]]
+        missing = [path.name for path in files if not path.is_file()]
+        if missing:
+            raise EngineError(f'cannot open {", ".join(missing)}, named in: fix ... {TEACHER_STYLE}')
+        return CommitteeGrader(files, names[n_files:])
 
 
 def open_lammps(flags: Sequence[str]) -> Any:

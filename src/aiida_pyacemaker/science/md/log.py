@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .soft_start import Kind as SoftStart
 
 Ending = Literal['halt', 'error', 'walltime', 'completed', 'killed']
 _HALT = re.compile(r'Fix halt condition for fix-id (\S+) met on step (\d+) with value (\S+)')
@@ -20,7 +22,8 @@ _SILENT = re.compile(r'^Loading ASI[^\n]*\s*\Z', re.MULTILINE)
 _LIMIT = 'WARNING: Wall time limit reached'
 _END = re.compile(r'^(?:SEGMENT_END|RUN_COMPLETED) step (\d+)', re.MULTILINE)
 _CANARY = re.compile(r'^CANARY ((?:\w+ \S+ \S+ ?)+)$', re.MULTILINE)
-_SOFT = re.compile(r'^SOFT_START until (\d+)', re.MULTILINE)
+_SOFT = re.compile(r'^SOFT_START (\w+) from (\d+) until (\d+)', re.MULTILINE)
+_SWAP = re.compile(r'^SWAP from (\d+) until (\d+)', re.MULTILINE)
 _LOOP = re.compile(r'^Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms', re.MULTILINE)
 # texts of ERROR lines -> the outcome they mean
 _LOST = ('Lost atoms', 'Bond atoms', 'missing on proc')
@@ -39,8 +42,9 @@ class LogRecord:
     """One log, read in the order that cannot be mistaken: halt, error, wall limit, our last line, nothing (killed).
 
     halts: fix id -> (step, value); thermo: column -> (n_rows,), units metal, one row a step; seconds and steps of the
-    runs that ended; soft_start_until: step at which normal dynamics begin, None without a soft start; canary: what
-    was found and expected for the known frame (max_gamma, sum_gamma, energy), empty where there is none.
+    runs that ended; soft_start: its kind, first and last step; swap: first and last step of the temperature's average
+    after it; canary: what was found and expected for the known frame (max_gamma, sum_gamma, energy), empty where there
+    is none.
     """
 
     ending: Ending
@@ -51,7 +55,8 @@ class LogRecord:
     seconds: float
     n_steps: int
     n_atoms: int
-    soft_start_until: int | None = None
+    soft_start: tuple[SoftStart, int, int] | None = None
+    swap: tuple[int, int] | None = None
     canary: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
@@ -74,7 +79,7 @@ def read_log(text: str, screen: str = '') -> LogRecord:
     text = text[canary.end() :] if canary else text  # the known frame's own table is no part of the run
     end = _END.search(text)
     thermo = read_thermo(text)
-    loops, soft = _LOOP.findall(text), _SOFT.search(text)
+    loops, soft, swap = _LOOP.findall(text), _SOFT.search(text), _SWAP.search(text)
     steps = thermo.get('Step')
     last = int(end[1]) if end else (int(steps[-1]) if steps is not None and len(steps) else None)
     return LogRecord(
@@ -86,7 +91,8 @@ def read_log(text: str, screen: str = '') -> LogRecord:
         seconds=sum(float(row[0]) for row in loops),
         n_steps=sum(int(row[1]) for row in loops),
         n_atoms=int(loops[-1][2]) if loops else 0,
-        soft_start_until=int(soft[1]) if soft else None,
+        soft_start=(cast(SoftStart, soft[1]), int(soft[2]), int(soft[3])) if soft else None,
+        swap=(int(swap[1]), int(swap[2])) if swap else None,
         canary=_read_canary(canary[1]) if canary else {},
     )
 

@@ -14,7 +14,9 @@ from ase.io.lammpsdata import write_lammps_data
 
 from ..config import ActiveLearningThresholds, MdConfig
 from .checks import allowed_deviation, check_box, check_intervals
-from .halting import ATOMS_FOR_PERSISTENCE
+from .halting import grade_lines, halt_lines
+from .server import GRADED_STYLE, TEACHER_STYLE
+from .soft_start import judge_lines, marks, ramp_lines, soft_start_kind
 
 if TYPE_CHECKING:
     from ..student import Canary
@@ -35,13 +37,15 @@ _BAR_PER_GPA = 1e4
 class Plan:
     """What a segment is to do and who reads it must know; it ends at :attr:`last_step` where nothing stops it.
 
-    elements: one per LAMMPS type; until_step: absolute step that ends it before the goal, None for the goal.
+    elements: one per LAMMPS type; until_step: absolute step that ends it before the goal, None for the goal; swapped:
+    its potential is not that of the MD before.
     """
 
     md: MdConfig
     thresholds: ActiveLearningThresholds
     elements: Sequence[str]
     until_step: int | None = None
+    swapped: bool = False
 
     @property
     def last_step(self) -> int:
@@ -55,16 +59,20 @@ class Segment(Plan):
 
     pair_lines: ``pair_style`` and ``pair_coeff``; pbc: of the structure; from_restart: start from ``start.restart``
     instead of ``start.data``; wall_seconds: it ends itself before, None for no limit; canary: the frame in
-    ``canary.data`` and its γ, None when the potential has none.
+    ``canary.data`` and its γ, None when the potential has none; soft_start: let the forces in gently;
+    previous_pair_lines: those of the potential before, of styles ``pace`` and ``table``, where it was swapped;
+    teacher_files: of the committee, where it is what ``thresholds.measure`` asks.
     """
 
     pair_lines: Sequence[str]
     seed: int
     from_restart: bool = False
     soft_start: bool = False
+    previous_pair_lines: Sequence[str] = ()
     pbc: Sequence[bool] = (True, True, True)
     wall_seconds: float | None = None
     canary: Canary | None = None
+    teacher_files: Sequence[str] = ()
 
 
 def write_structure(path: str | Path, atoms: Atoms, elements: Sequence[str]) -> None:
@@ -96,7 +104,7 @@ def write_script(segment: Segment) -> str:
     problem = check_intervals(segment.md, segment.thresholds) or check_box(segment.md, segment.pbc)
     if problem:
         raise ValueError(problem)
-    parts = (_canary, _start, _potential, _grades, _halts, _outputs, _dynamics, _end)
+    parts = (_canary, _start, marks, _potential, _grades, _halts, judge_lines, _outputs, _dynamics, _end)
     return '\n'.join(line for part in parts for line in part(segment)) + '\n'
 
 
@@ -165,8 +173,9 @@ def _start(segment: Segment) -> list[str]:
 
 
 def _potential(segment: Segment) -> list[str]:
+    ramped = soft_start_kind(segment) == 'lambda'
     return [
-        *segment.pair_lines,
+        *(ramp_lines(segment.pair_lines, segment.previous_pair_lines) if ramped else segment.pair_lines),
         'neighbor 1.0 bin',
         'neigh_modify every 1 delay 0 check yes',
         f'timestep {segment.md.timestep_ps:.17g}',
@@ -174,49 +183,27 @@ def _potential(segment: Segment) -> list[str]:
 
 
 def _grades(segment: Segment) -> list[str]:
-    """Return γ and the counts of atoms above each threshold; NaN counts as over, so no decision is on a maximum."""
+    """Return γ, the counts of atoms above each threshold and the log of all checks."""
     every = segment.thresholds.check_every
-    limits = {
-        'add': segment.thresholds.threshold_add_train,
-        'call': segment.thresholds.threshold_call_dft,
-        'danger': segment.thresholds.threshold_danger,
-    }
-    lines = [f'fix gam all pair {every} pace/extrapolation gamma 1', 'compute gmax all reduce max f_gam']
-    for name, limit in limits.items():
-        lines += [f'variable {name} atom "!(f_gam <= {limit:.17g})"', f'compute n{name} all reduce sum v_{name}']
+    lines = [_gamma(segment), 'compute gmax all reduce max f_gam', *grade_lines(segment.thresholds, segment.elements)]
     checks = ' '.join(f'${{{name}}}' for name in ('wstep', 'wgmax', 'wadd', 'wcall', 'wdanger'))
     lines += ['variable wstep equal step', 'variable wgmax equal c_gmax']
-    lines += [f'variable w{name} equal c_n{name}' for name in limits]
+    lines += [f'variable w{name} equal c_n{name}' for name in ('add', 'call', 'danger')]
     title = '# step max_gamma n_add n_call n_danger'
     return [*lines, f'fix checks all print {every} "{checks}" file {CHECK_LOG} screen no title "{title}"']
 
 
+def _gamma(segment: Segment) -> str:
+    """Return the fix of what ``thresholds.measure`` measures; the teacher's is served by pyacemaker-lmp only."""
+    every = segment.thresholds.check_every
+    if segment.thresholds.measure == 'gamma':
+        return f'fix gam all pair {every} {GRADED_STYLE} gamma 1'
+    names = ' '.join([*segment.teacher_files, *segment.elements])
+    return f'fix gam all pair {every} {TEACHER_STYLE} uncertainty 1 {names}'
+
+
 def _halts(segment: Segment) -> list[str]:
-    """Return the rule; its streak starts empty at the first check after the segment's first step."""
-    rule = segment.thresholds
-    every, streak = rule.check_every, rule.smooth_steps
-    system = f'fix call all halt {every} v_stop > 0.999 error soft message yes'
-    atom = f'fix call all halt {every} v_stopa > 0.5 error soft message yes'
-    chosen = {
-        'system': [system],
-        'atom': [atom],
-        'auto': [f'if "$(atoms) > {ATOMS_FOR_PERSISTENCE}" then "{atom}" else "{system}"'],
-    }
-    return [
-        f'variable FIRST equal $(floor(step/{every})*{every}+{every}:%.0f)',
-        'variable over equal "c_ncall > 0"',
-        f'fix streak all ave/time {every} 1 {every} v_over ave window {streak} start ${{FIRST}}',
-        f'variable stop equal "f_streak*(step >= v_FIRST+{(streak - 1) * every})"',
-        'variable new atom 0',
-        f'fix cnt all store/state {every} v_new',
-        'variable new atom "(f_cnt+1)*v_call"',
-        f'variable hit atom "f_cnt >= {streak}"',
-        'compute nhit all reduce sum v_hit',
-        'variable stopa equal c_nhit',
-        'variable stopd equal c_ndanger',
-        f'fix danger all halt {every} v_stopd > 0.5 error soft message yes',
-        *chosen[rule.persistence],
-    ]
+    return halt_lines(segment.thresholds)
 
 
 def _outputs(segment: Segment) -> list[str]:
@@ -241,18 +228,8 @@ def _dynamics(segment: Segment) -> list[str]:
     goal = f'run {segment.last_step} upto start 0 stop {md.n_steps}'
     seeds = _seeds(segment)
     first = [] if segment.from_restart else [f'write_restart {BEGIN_RESTART}']
-    soft = []
-    if segment.soft_start and md.soft_start_steps:
-        until = f'step+{md.soft_start_steps}'
-        soft = [
-            f'variable SOFT equal $(ternary({until}<{segment.last_step},{until},{segment.last_step}):%.0f)',
-            'print "SOFT_START until ${SOFT}"',
-            'fix integrate all nve',
-            f'fix bath all langevin {ramp} {md.soft_start_damping_ps:.17g} {seeds[1]}',
-            f'run ${{SOFT}} upto start 0 stop {md.n_steps}',
-            'unfix bath',
-            'unfix integrate',
-        ]
+    soft = f'run ${{SOFT}} upto start 0 stop {md.n_steps}'
+    damped = f'fix bath all langevin {ramp} {md.soft_start_damping_ps:.17g} {seeds[1]}'
     bath = f'fix bath all langevin {ramp} {md.damping_ps:.17g} {seeds[2]}'
     normal = {
         'nve': ['fix integrate all nve'],
@@ -260,7 +237,12 @@ def _dynamics(segment: Segment) -> list[str]:
         'npt': [f'fix integrate all npt temp {ramp} {md.damping_ps:.17g} {_pressure(md)}'],
         'langevin': ['fix integrate all nve', bath],
     }
-    return [*first, *soft, *normal[md.ensemble], goal]
+    kind, chosen = soft_start_kind(segment), normal[md.ensemble]
+    if kind == 'langevin':
+        return [*first, 'fix integrate all nve', damped, soft, 'unfix bath', 'unfix integrate', *chosen, goal]
+    if kind == 'lambda':  # the thermostat stays; fix pair holds on to the style it was made for, so it is made again
+        return [*first, *chosen, soft, 'unfix gam', *segment.pair_lines, _gamma(segment), goal]
+    return [*first, *chosen, goal]
 
 
 def _pressure(md: MdConfig) -> str:

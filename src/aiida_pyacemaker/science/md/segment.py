@@ -15,9 +15,10 @@ from .dump import Snapshot, read_dump, read_restart_step, to_frames
 from .halting import choose_learning_frame, is_per_atom, is_physical
 from .log import LogRecord
 from .script import ALTERNATING_RESTARTS, BEGIN_RESTART, COARSE_PATTERN, FIRST_DUMP, LAST_DUMP, RING_PATTERN, Plan
+from .soft_start import summarise_swap
 
-Outcome = Literal['goal', 'stride', 'halted', 'danger', 'walltime', 'lost_atoms', 'non_finite']
-CALM = ('goal', 'stride', 'walltime')
+Outcome = Literal['goal', 'stride', 'halted', 'danger', 'overshoot', 'walltime', 'lost_atoms', 'non_finite']
+CALM = ('goal', 'stride', 'walltime', 'overshoot')
 Columns = Mapping[str, NDArray[np.float64]]
 
 
@@ -41,13 +42,15 @@ def read_segment(folder: Path, log: LogRecord, checks: Columns, plan: Plan) -> S
     frames, steps = to_frames(shots, plan.elements), [shot.step for shot in shots]
     outcome = _outcome(log, plan)
     excursion = _excursion_start(checks) if outcome not in CALM else None
-    restart = _newest_restart(folder, before=excursion)
+    # a rejected potential has moved the atoms since the segment's start: nothing later counts
+    first = _first_step(folder, log)
+    restart = _newest_restart(folder, before=first if outcome == 'overshoot' else excursion)
     judged = frames.with_columns(energy=_energies(log, steps)) if steps else frames
     learning = None if outcome in CALM else choose_learning_frame(judged, steps, plan.thresholds)
     n_atoms = len(shots[0].columns['id']) if shots else log.n_atoms
     summary = {
         'outcome': outcome,
-        'first_step': _first_step(folder, log),
+        'first_step': first,
         'last_step': steps[-1] if outcome is not None and log.failure is None and steps else log.last_step,
         'goal_step': md.n_steps,
         'until_step': plan.until_step,
@@ -62,8 +65,10 @@ def read_segment(folder: Path, log: LogRecord, checks: Columns, plan: Plan) -> S
         'learning_row': learning,
         'end_is_physical': bool(steps) and log.failure is None and is_physical(judged, len(judged) - 1),
         'restart_previous_step': None if restart is None else read_restart_step(folder / restart),
-        'soft_start_until': log.soft_start_until,
+        'soft_start_until': log.soft_start[2] if log.soft_start and log.soft_start[0] != 'none' else None,
+        'swap': summarise_swap(log, plan),
         'canary': {name: {'found': found, 'expected': value} for name, (found, value) in log.canary.items()},
+        'measure': plan.thresholds.measure,
         'persistence': 'atom' if is_per_atom(plan.thresholds, n_atoms) else 'system',
         'ensemble': md.ensemble,
         'timestep_ps': md.timestep_ps,
@@ -76,7 +81,7 @@ def read_segment(folder: Path, log: LogRecord, checks: Columns, plan: Plan) -> S
 
 def _outcome(log: LogRecord, plan: Plan) -> Outcome | None:
     if log.ending == 'halt':
-        return 'danger' if 'danger' in log.halts else 'halted'
+        return 'danger' if 'danger' in log.halts else 'overshoot' if 'swap' in log.halts else 'halted'
     if log.failure == 'lost_atoms' or log.failure == 'non_finite':
         return log.failure
     planned: Outcome = 'goal' if plan.last_step == plan.md.n_steps else 'stride'
