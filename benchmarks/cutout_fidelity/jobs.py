@@ -1,0 +1,184 @@
+"""What the fidelity benchmark computes: parents with their theory, and the cutouts made from each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from ase.io import read
+from numpy.typing import NDArray
+from scf import Theory, make_theory
+
+from aiida_pyacemaker.science.config import CutoutConfig
+from aiida_pyacemaker.science.cutout.acceptance import describe_label_geometry
+from aiida_pyacemaker.science.cutout.images import index_frame
+from aiida_pyacemaker.science.cutout.label_geometry import CutRequest, LabelGeometry
+from aiida_pyacemaker.science.cutout.policies import POLICIES, covalent
+from aiida_pyacemaker.science.cutout.relaxation import relax_boundary
+from aiida_pyacemaker.science.cutout.theory import LabelTheory
+from aiida_pyacemaker.science.frames import SHELL_CAP
+
+HERE = Path(__file__).resolve().parent
+TEACHERS = HERE.parents[1] / 'examples' / 'silicon' / 'teachers'
+REPEATS = 3  # no core wraps the replicated cell
+UNLIMITED = 400
+CONVERGED = {'conv_thr_per_atom': 5e-9}  # a quarter of the factory's: what is left is cutting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """A small periodic cell: its theory and the shift of its k-point mesh."""
+
+    theory: Theory
+    shift: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One cutout: where, how large, how closed.
+
+    cap_scale: factor on the bond from host to cap; nspin: see ``run_scf``; all_caps: no cap is left out to make the
+    electrons even.
+    """
+
+    parent: str
+    atom: int
+    label: str
+    config: dict[str, Any] = field(default_factory=dict)
+    cap_scale: float = 1.0
+    nspin: str = 'auto'
+    all_caps: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the piece."""
+        return f'{self.parent}_{self.atom}_{self.label}'
+
+    @property
+    def settings(self) -> CutoutConfig:
+        """The settings of the cutout."""
+        return CutoutConfig(**{'policy': 'covalent', **self.config})
+
+    def describe(self) -> dict[str, Any]:
+        """Return the job as plain values."""
+        return {**asdict(self), 'name': self.name}
+
+
+SILICON = make_theory({'Si': 'Si.pz-vbc.UPF', 'H': 'H.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=0.3, **CONVERGED)
+# one point, (½ ½ ½), of the cell of 64: eight of the cubic cell
+COARSE_SILICON = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.6, **CONVERGED)
+ALUMINIUM = make_theory({'Al': 'Al.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=0.26, **CONVERGED)
+MAGNESIA = make_theory(
+    {'Mg': 'Mg.pz-n-vbc.UPF', 'O': 'O.pz-rrkjus.UPF'}, (28.0, 224.0), kpoints_distance=0.5, **CONVERGED
+)
+METHANE = make_theory({'C': 'C.pz-rrkjus.UPF', 'H': 'H.pz-vbc.UPF'}, (28.0, 196.0), kpoints_distance=0.6, **CONVERGED)
+
+SIZES = {
+    'core0_buffer1': {'core_radius': 0.0, 'buffer_radius': 1.0},
+    'core0_buffer3': {'core_radius': 0.0, 'buffer_radius': 3.0},
+    'core4_buffer1': {'core_radius': 4.0, 'buffer_radius': 1.0, 'max_label_atoms': UNLIMITED},
+    'core4_buffer3': {'core_radius': 4.0, 'buffer_radius': 3.0, 'max_label_atoms': 130},
+}
+WHOLE = {'core_radius': 4.0, 'buffer_radius': 3.0, 'max_label_atoms': UNLIMITED}
+PLACED = {'enable_pre_relaxation': False}
+
+# atoms with 6, 5, 4 neighbours in the vacancy's cell, with 3, 6, 4 in the amorphous one
+SILICON_EPICENTRES = {'si63_vacancy': (44, 0, 20), 'si64_amorphous': (5, 26, 3)}
+ODD_EPICENTRES = {'si63_vacancy': (1, 2), 'si64_amorphous': (4, 14, 43)}  # all caps there leave an odd electron
+
+PARENTS = {
+    'si63_vacancy': Parent(theory=SILICON, shift=(1, 1, 1)),
+    'si64_amorphous': Parent(theory=COARSE_SILICON, shift=(1, 1, 1)),
+    'si63_vacancy_coarse': Parent(theory=COARSE_SILICON, shift=(1, 1, 1)),
+    'al17_interstitial': Parent(theory=ALUMINIUM, shift=(1, 1, 1)),
+    'mgo14_divacancy': Parent(theory=MAGNESIA, shift=(1, 1, 1)),
+    'methane4': Parent(theory=METHANE, shift=(1, 1, 1)),
+}
+
+
+@cache
+def read_parent(name: str) -> Atoms:
+    """Return the primitive cell of a parent."""
+    return read(HERE / 'parents' / f'{name.removesuffix("_coarse")}.xyz')
+
+
+@cache
+def silicon_teacher() -> Calculator:
+    """Return the example's committee."""
+    from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
+
+    return teacher_calculator(load_teacher(sorted(TEACHERS.glob('*.model'))))
+
+
+def cut(job: Job) -> LabelGeometry:
+    """Return the label geometry of a job, cut from the replicated parent and relaxed as the settings say."""
+    parent = PARENTS[job.parent]
+    frame = index_frame(read_parent(job.parent).repeat(REPEATS))
+    theory = LabelTheory(valence=parent.theory.valence, kpoints_distance=parent.theory.dft.kpoints_distance)
+    request = CutRequest(frame=frame, epicentre=job.atom, config=job.settings, theory=theory)
+    with patch.object(covalent, 'leave_out_for_parity', lambda caps, *_: caps) if job.all_caps else nullcontext():
+        geometry = POLICIES[job.settings.policy](request)
+    atoms = geometry.atoms.copy()
+    if job.settings.enable_pre_relaxation and job.parent.startswith('si'):
+        atoms.positions = relax_boundary(geometry, silicon_teacher(), job.settings).positions
+    if job.cap_scale != 1.0:
+        atoms.positions = scale_caps(atoms, geometry.shell, job.cap_scale)
+    report = {**describe_label_geometry(geometry, theory), **geometry.report}
+    return replace(geometry, atoms=atoms, report=report)
+
+
+def scale_caps(atoms: Atoms, shell: NDArray[np.int8], factor: float) -> NDArray[np.float64]:
+    """Return positions (n, 3) Å with every cap ``factor`` times as far from its host, the nearest atom that is none."""
+    positions = atoms.positions.copy()
+    caps, others = np.flatnonzero(shell == SHELL_CAP), np.flatnonzero(shell != SHELL_CAP)
+    hosts = others[np.linalg.norm(positions[caps][:, None] - positions[others], axis=2).argmin(axis=1)]
+    positions[caps] = positions[hosts] + factor * (positions[caps] - positions[hosts])
+    return positions
+
+
+def make_jobs() -> Iterator[Job]:
+    """Yield all cutouts, those that say most first."""
+    for parent, atoms in SILICON_EPICENTRES.items():
+        for atom in atoms:
+            for label, config in SIZES.items():
+                yield Job(parent=parent, atom=atom, label=label, config=config)
+    yield from silicon_caps()
+    yield from silicon_spins()
+    for parent, atoms in SILICON_EPICENTRES.items():
+        yield Job(parent=parent, atom=atoms[0], label='core4_buffer3_all', config=WHOLE)
+
+
+def silicon_caps() -> Iterator[Job]:
+    """Yield the same cutouts with caps as placed, shorter and longer, with more vacuum, and with the buffer relaxed."""
+    small, default = SIZES['core0_buffer3'], SIZES['core4_buffer3']
+    for parent, atoms in SILICON_EPICENTRES.items():
+        for atom in atoms[:2]:
+            same = {'parent': parent, 'atom': atom}
+            yield Job(**same, label='core0_buffer3_placed', config={**small, **PLACED})
+            for scale in (0.95, 1.05, 1.10):
+                label = f'core0_buffer3_caps{100 * scale:.0f}'
+                yield Job(**same, label=label, config={**small, **PLACED}, cap_scale=scale)
+            yield Job(**same, label='core0_buffer3_relaxed', config={**small, 'relax_buffer': True})
+            for vacuum in (4.0, 9.0, 12.0):
+                yield Job(**same, label=f'core0_buffer3_vacuum{vacuum:.0f}', config={**small, 'vacuum': vacuum})
+        for label, change in (('placed', PLACED), ('relaxed', {'relax_buffer': True})):
+            yield Job(parent=parent, atom=atoms[0], label=f'core4_buffer3_{label}', config={**default, **change})
+
+
+def silicon_spins() -> Iterator[Job]:
+    """Yield cutouts that lose a cap to be even (the default), the same with all caps, with two spins and with one."""
+    small = SIZES['core0_buffer3']
+    for parent, atoms in ODD_EPICENTRES.items():
+        for atom in atoms:
+            same = {'parent': parent, 'atom': atom, 'config': small}
+            yield Job(**same, label='core0_buffer3_even')
+            yield Job(**same, label='core0_buffer3_odd2', all_caps=True)
+            yield Job(**same, label='core0_buffer3_odd1', all_caps=True, nspin='one')
