@@ -1,6 +1,5 @@
 """The root: bad input is refused before anything runs; failed gates bring a denser pool; the best is attached."""
 
-from pathlib import Path
 
 import pytest
 from aiida import orm
@@ -12,44 +11,8 @@ from ase.build import bulk, molecule
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.data.teacher import TeacherModelData
-from aiida_pyacemaker.workflows.hierarchical import HierarchicalDistillationWorkChain
-
-PSEUDOS = Path('/usr/share/espresso/pseudo')
-SMALL = {
-    'distillation': {
-        'n_selected': 14,
-        'pool': {'n_strained': 10, 'n_rattled': 8, 'n_vacancy': 0, 'n_md_frames': 0, 'n_dimers': 10, 'max_atoms': 8},
-    },
-    'fit': {'number_of_functions_per_element': 20},
-    'validation': {'tolerance_elastic': 1e-6, 'md_steps': 20, 'max_attempts': 2},
-}
-
-
-@pytest.fixture
-def pseudos(aiida_profile):
-    """Norm-conserving LDA silicon and hydrogen."""
-    from aiida_pseudo.data.pseudo import UpfData
-
-    return {name: UpfData(PSEUDOS / f'{name}.pz-vbc.UPF').store() for name in ('Si', 'H')}
-
-
-@pytest.fixture
-def make_builder(task_code, lammps_code, pw_code, teacher, silicon_prototypes, pseudos):
-    """Return a builder of a small loop, with anything replaced."""
-
-    def make(**changes):
-        crystal = AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43, cubic=True))
-        values = {
-            'codes': {'task': task_code, 'lammps': lammps_code, 'pw': pw_code},
-            'structures': {'prototypes': silicon_prototypes, 'md_structure': crystal},
-            'teacher': teacher,
-            'pseudos': pseudos,
-            'protocol': 'fast',
-            'overrides': SMALL,
-        } | changes
-        return HierarchicalDistillationWorkChain.get_builder_from_protocol(values.pop('codes'), **values)
-
-    return make
+from aiida_pyacemaker.workflows.explore import ExplorationWorkChain
+from aiida_pyacemaker.workflows.hierarchical import HierarchicalDistillationWorkChain, LearningWorkChain
 
 
 def overlapping():
@@ -118,9 +81,12 @@ def test_unknown_pw_inputs_are_refused_and_options_keep_their_defaults(make_buil
         instantiate_process(get_manager().get_runner(), HierarchicalDistillationWorkChain, **inputs)
 
 
-def finished_child(exit_status, **outputs):
-    """Return a finished workflow with these outputs."""
-    child = orm.WorkChainNode().store()
+def finished_child(process, exit_status, **outputs):
+    """Return a finished workflow of a class with these outputs; a nested one is named ``reports__walker_1``."""
+    child = orm.WorkChainNode()
+    child.set_process_label(process.__name__)
+    child.set_process_type(process.build_process_type())
+    child.store()
     for name, values in outputs.items():
         child_output = orm.Dict(values).store()
         child_output.base.links.add_incoming(child, LinkType.RETURN, name)
@@ -141,15 +107,19 @@ def root(make_builder):
 @pytest.mark.parametrize(('n_scf', 'status'), [(2, 404), (12, 602)])
 def test_scf_runs_without_a_label_are_paid_all_the_same(root, n_scf, status):
     """A phase 3 without labels ends the run; its SCFs are booked, and a spent budget is called by its name."""
-    root.ctx.child = finished_child(402, report={'n_scf': n_scf, 'n_labelled': 0})
-    assert root.inspect_cutout().status == status
+    root.ctx.batch = [{'walker': 'walker_1', 'round': 1, 'event': 0, 'level': 0}]
+    root.ctx.events = [{'fingerprints': [], 'count': 1}]
+    root.ctx.learning = finished_child(LearningWorkChain, 401, reports__walker_1={'n_scf': n_scf, 'n_labelled': 0})
+    assert root.inspect_learning().status == status
     assert root.ctx.spent == n_scf and root.ctx.records['round_01_cutout']['n_scf'] == n_scf
 
 
 def test_spent_segments_are_a_spent_budget(root):
     """MD that uses up its segments ends with the budget's exit code, and its steps are in the summary."""
-    root.ctx.child = finished_child(601, summary={'outcome': 'walltime', 'last_step': 70, 'goal_step': 2000})
-    stop = root.inspect_exploration()
+    root.ctx.moving = ['walker_1']
+    summary = {'outcome': 'walltime', 'last_step': 70, 'goal_step': 2000}
+    root.ctx.walker_1 = finished_child(ExplorationWorkChain, 601, summary=summary)
+    stop = root.inspect_round()
     assert (stop.status, 'MD segments' in stop.message) == (602, True)
     assert root.ctx.records['round_01_explore']['last_step'] == 70
 
@@ -166,8 +136,7 @@ def test_failed_gates_bring_a_denser_pool_and_the_best_potential(make_builder):
     """The first labels do not span the basis, no potential meets a gate of 1e-6: each brings a denser pool, then the
     run ends with what there is.
     """
-    overrides = {**SMALL, 'validation': {**SMALL['validation'], 'max_attempts': 3}}
-    _, node = run_get_node(make_builder(overrides=overrides))
+    _, node = run_get_node(make_builder(attempts=3))
     assert node.exit_status == 601, (node.exit_status, node.exit_message)
     called = {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
     attempts = [called[f'distillation_{attempt}'] for attempt in (1, 2, 3)]

@@ -43,8 +43,8 @@ class LoopStrategyConfig(Settings):
     the newest potential; ``None``: none, or a tenth of its way when ``decoupled``. decoupled: walkers go on while
     labels are computed; a ``halted_walker`` waits for its labels, or goes back before the excursion with other random
     forces. Halt number ``max_event_repeats`` on one event within ``event_memory_steps`` MD steps (of all walkers)
-    is cut with a bigger core, the next is labelled whole if the frame has no more than ``max_whole_frame_atoms``
-    atoms, the next ends the run.
+    is cut with a bigger core, the next is labelled whole if the frame has no more than ``cutout.max_frame_atoms``, the
+    next ends the run.
     """
 
     walkers: tuple[WalkerConfig, ...] = ()
@@ -53,7 +53,6 @@ class LoopStrategyConfig(Settings):
     halted_walker: Literal['wait', 'roll_back'] = 'wait'
     max_event_repeats: int = Field(3, ge=2)
     event_memory_steps: Count = 500
-    max_whole_frame_atoms: Count = 200
     use_tiered_oracle: bool = False
     incremental_update: bool = True
     replay_buffer_size: Count = 500

@@ -6,19 +6,49 @@ from typing import Any
 
 from aiida import orm
 
+from ...calculations.lammps_checks import validate_measure
+from ...data.ace_potential import AcePotentialData
 from ...data.dataset import AtomicDatasetData
 from ...data.teacher import TeacherModelData
 from ...science import config
+from ...science.cutout import cap_elements, cap_pseudos
 from ...science.md.checks import check_box, check_intervals
-from ..dft.ports import validate_pseudos
+from ..dft.ports import add_pw_ports, validate_pseudos
 from ..dft.scf_inputs import find_cutoffs
 from ..input_checks import check_elements, check_overlap
+from ..ports import add_shared_ports
 from ..protocol import DEFAULT_OPTIONS, load_protocol, merge
 from ..settings_models import SETTINGS_MODELS
-from ..trainers import PACEMAKER, check_trainer
+from ..trainers import BLOCK_TYPES, PACEMAKER, add_trainer_ports, check_trainer
+from .walkers import make_walkers
 
-CHOICES = ('protocol', 'overrides', 'elements', 'seed', 'trainer', 'options', 'lammps_options')
+START = ('potential', 'blocks', 'rows')
+CHOICES = ('protocol', 'overrides', 'elements', 'seed', 'trainer', 'options', 'lammps_options', *START)
 SETTINGS = {port: model for port, model in SETTINGS_MODELS.items() if port != 'thresholds'}
+
+
+def add_root_ports(spec: Any) -> None:
+    """Declare every input of the root."""
+    add_shared_ports(spec, *SETTINGS)
+    add_trainer_ports(spec)
+    spec.input('lammps_code', valid_type=orm.AbstractCode, help='`lmp` with ML-PACE, or `pyacemaker-lmp`.')
+    spec.input('lammps_options', valid_type=dict, non_db=True, default=dict,
+               help='Scheduler options of the MD, over those of `options`: GPUs, ranks, a queue.')  # fmt: skip
+    add_pw_ports(spec)
+    spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
+    spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
+    spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pools and the gates start from.')
+    spec.input('md_structure', valid_type=AtomicDatasetData,
+               help='Where MD starts: a walker from each frame, or as `strategy.walkers` says.')  # fmt: skip
+    spec.input('held_out_structure', valid_type=AtomicDatasetData, required=False,
+               help='One frame for the walker whose cutouts are kept out; default: the first of `md_structure`.')
+    spec.input('potential', valid_type=AcePotentialData, required=False,
+               help='A potential to start with, in place of phases 1 and 2; it needs its `blocks`.')  # fmt: skip
+    spec.input_namespace('blocks', valid_type=BLOCK_TYPES, dynamic=True, required=False,
+                         help='What `potential` was fitted to, by source.')  # fmt: skip
+    spec.input_namespace('rows', valid_type=orm.ArrayData, dynamic=True, required=False,
+                         help='Array `indices` by block of `potential`: the rows that count, where not all do.')
+    spec.inputs.validator = validate_inputs
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
@@ -26,7 +56,9 @@ def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
     needed = ('elements', 'teacher', 'prototypes', 'md_structure', 'pw', 'task_code', 'lammps_code', 'cutout')
     if any(name not in inputs for name in needed):
         return None
-    checks = (_check_codes, _check_chemistry, _check_structures, _check_settings, check_trainer, _check_replay)
+    checks = (
+        _check_codes, _check_chemistry, _check_structures, _check_settings, _check_start, check_trainer, _check_replay
+    )  # fmt: skip
     return next((message for check in checks if (message := check(inputs))), None)
 
 
@@ -44,11 +76,11 @@ def _check_codes(inputs: dict[str, Any]) -> str | None:
 def _check_chemistry(inputs: dict[str, Any]) -> str | None:
     elements = inputs['elements'].get_list()
     settings = config.CutoutConfig.model_validate(inputs['cutout'].get_dict())
-    caps = [settings.passivation_element] if settings.enable_passivation else []
     known = inputs['teacher'].base.attributes.get('elements')
-    message = check_elements([*elements, *caps], known, port='teacher', remedy='give a model that was trained on it')
+    needed = [*elements, *cap_elements(elements, settings)]
+    message = check_elements(needed, known, port='teacher', remedy='give a model that was trained on it')
     pseudos = inputs['pw'].get('pseudos', {})
-    message = message or validate_pseudos(pseudos, [*elements, *caps], port='pw.pseudos')
+    message = message or validate_pseudos(pseudos, [*elements, *cap_pseudos(elements, settings)], port='pw.pseudos')
     for port in ('prototypes', 'md_structure', 'held_out_structure'):
         if port in inputs and not message:
             present = inputs[port].base.attributes.get('elements')
@@ -59,9 +91,10 @@ def _check_chemistry(inputs: dict[str, Any]) -> str | None:
 
 
 def _check_structures(inputs: dict[str, Any]) -> str | None:
-    for port in ('md_structure', 'held_out_structure'):
-        if port in inputs and len(inputs[port].get_frames()) != 1:
-            return f'{port}: holds {len(inputs[port].get_frames())} frames, allowed: 1'
+    if len(inputs['md_structure']) == 0:
+        return 'md_structure: holds no frame, allowed: 1 and more, a walker from each'
+    if 'held_out_structure' in inputs and len(inputs['held_out_structure']) != 1:
+        return f'held_out_structure: holds {len(inputs["held_out_structure"])} frames, allowed: 1'
     messages = (
         check_overlap(inputs[port].get_frames(), port=port)
         for port in ('prototypes', 'md_structure', 'held_out_structure')
@@ -74,11 +107,20 @@ def _check_settings(inputs: dict[str, Any]) -> str | None:
     """Hold settings of different ports against each other: what a child would refuse only after hours."""
     if any(name not in inputs for name in ('md', 'strategy', 'dft')):
         return None
-    md = config.MdConfig.model_validate(inputs['md'].get_dict())
+    shared = inputs['md'].get_dict()
     strategy = config.LoopStrategyConfig.model_validate(inputs['strategy'].get_dict())
     dft = config.DftConfig.model_validate(inputs['dft'].get_dict())
-    pbc = next(inputs['md_structure'].iter_ase()).pbc
-    message = check_intervals(md, strategy.thresholds) or check_box(md, pbc) or _check_policy(inputs)
+    try:
+        walkers = make_walkers(strategy, len(inputs['md_structure']), shared)
+    except ValueError as error:
+        return str(error)
+    boxes = [atoms.pbc for atoms in inputs['md_structure'].iter_ase()]
+    for walker in walkers.values():
+        md = config.MdConfig.model_validate(merge(shared, walker['md']))
+        message = check_intervals(md, strategy.thresholds) or check_box(md, boxes[walker['structure']])
+        if message:
+            return message
+    message = validate_measure(strategy.thresholds, inputs, inputs['elements'].get_list())
     if message:
         return message
     if find_cutoffs(dft, inputs['pw'].get('pseudos', {})) is None:
@@ -97,13 +139,17 @@ def _check_replay(inputs: dict[str, Any]) -> str | None:
     return None
 
 
-def _check_policy(inputs: dict[str, Any]) -> str | None:
-    from ...science.cutout import choose_policy
-
-    try:
-        choose_policy(inputs['elements'].get_list(), config.CutoutConfig.model_validate(inputs['cutout'].get_dict()))
-    except ValueError as error:
-        return str(error)
+def _check_start(inputs: dict[str, Any]) -> str | None:
+    """Hold the potential to start with against its blocks, the elements and `distillation.enable`."""
+    if 'potential' not in inputs:
+        if not inputs.get('distillation', {}).get('enable', True):
+            return 'distillation.enable: false without a potential to start with; give `potential` and its `blocks`'
+        return 'blocks: given without the potential that was fitted to them' if inputs.get('blocks') else None
+    if not inputs.get('blocks'):
+        return 'potential: given without `blocks`; it goes on learning from what it was fitted to'
+    found, wanted = set(inputs['potential'].elements), set(inputs['elements'].get_list())
+    if found != wanted:
+        return f'potential: knows {", ".join(sorted(found))}, elements are {", ".join(sorted(wanted))}'
     return None
 
 
@@ -120,8 +166,8 @@ def fill_builder(
 
     codes: `task`, `lammps` and `pw`; structures: `prototypes`, `md_structure` and optionally `held_out_structure`;
     pseudos: UPF nodes by element; choices: `protocol`, `overrides` (nested as the settings ports), `elements`, `seed`,
-    `trainer` (namespace `embedded` or `pacemaker`), `options`, `lammps_options` (over `options`, for the MD). Raise
-    ``ValueError`` for an unknown choice, protocol or override key.
+    `trainer` (namespace `embedded` or `pacemaker`), `options`, `lammps_options` (over `options`, for the MD), and
+    `potential`, `blocks`, `rows` to start with. Raise ``ValueError`` for an unknown choice, protocol or override key.
     """
     settings = load_protocol('hierarchical', choices.pop('protocol', None), choices.pop('overrides', None))
     builder.task_code, builder.lammps_code, builder.pw.code = codes['task'], codes['lammps'], codes['pw']
@@ -137,8 +183,9 @@ def fill_builder(
     for port in SETTINGS:
         setattr(builder, port, orm.Dict(settings.get(port, {})))
     builder.seed = orm.Int(choices.pop('seed', 1))
-    if 'trainer' in choices:
-        builder.trainer = choices.pop('trainer')
+    for port in ('trainer', *START):
+        if port in choices:
+            setattr(builder, port, choices.pop(port))
     if 'options' in choices:
         builder.options = merge(DEFAULT_OPTIONS, choices.pop('options'))
     builder.lammps_options = dict(choices.pop('lammps_options', {}))

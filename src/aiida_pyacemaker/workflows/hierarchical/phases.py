@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiida import orm
+from aiida.engine import calcfunction
 
+from ...data.dataset import AtomicDatasetData
 from ...science.config import BudgetConfig
 from ..ports import TaskSteps
 from ..protocol import merge
-from ..submission import derived_seed
+from ..submission import call_once, derived_seed
+from .walkers import Walker, next_stop
 
 
 class PhaseInputs(TaskSteps):
@@ -47,6 +51,7 @@ class PhaseInputs(TaskSteps):
         """Return the inputs of an MD with the current potential; where it starts is the caller's."""
         return {
             **self._shared('lammps_code', 'md'),
+            **({'teacher': self.ctx.teacher} if self._is_teacher_asked() else {}),
             'potential': self.ctx.potential,
             'thresholds': self._thresholds(),
             'settings': self.inputs.lammps_settings,
@@ -55,37 +60,74 @@ class PhaseInputs(TaskSteps):
             'seed': self._seed(name),
         }
 
-    def cutout_inputs(self, name: str, count: int) -> dict[str, Any]:
-        """Return the inputs of phase 3: ``count`` cutouts from the frames of the last MD, no more SCFs than remain."""
-        remaining = self.read_budget().max_dft_calls - self.ctx.spent
+    def stretch_inputs(self, name: str, walker: Walker) -> dict[str, Any]:
+        """Return the inputs of a walker's next stretch: from its structure, or from where its last one ended."""
+        alone = len(self.ctx.walkers) == 1
+        inputs = self.exploration_inputs(f'explore_{self.ctx.round}' if alone else f'{name}_explore_{self.ctx.round}')
+        changed = {**walker['md'], **({'soft_start': 'langevin'} if walker['shaken'] else {})}
+        if changed:
+            inputs['md'] = orm.Dict(merge(self.inputs.md.get_dict(), changed))
+        stop = next_stop(walker)
+        if stop is not None:
+            inputs['until_step'] = orm.Int(stop)
+        if walker['restart'] is None:
+            return {**inputs, 'structure': self.first_structure(walker['structure'])}
+        swapped = walker['potential'] != self.ctx.potential
+        if swapped:
+            inputs['previous_potential'] = walker['potential']
+        return {**inputs, 'restart': walker['restart'], 'soft_start': orm.Bool(swapped or walker['shaken'])}
+
+    def first_structure(self, row: int) -> AtomicDatasetData:
+        """Return frame ``row`` of `md_structure` as a dataset of its own."""
+        if len(self.inputs.md_structure) == 1:
+            return self.inputs.md_structure
+        return call_once(self, f'structure_{row}', take_frame, self.inputs.md_structure, orm.Int(row))
+
+    def cutout_inputs(self, explored: Any, name: str, count: int) -> dict[str, Any]:
+        """Return the inputs of phase 3 on the frames that an MD left, which asks for ``count`` cutouts."""
         return {
-            **self._shared('task_code', 'cutout'),
-            'frames': self.ctx.explored.outputs.frames,
-            'steps': orm.List(self.ctx.explored.outputs.summary['frame_steps']),
+            **self._shared('task_code'),
+            **self._cutout_settings(name, count),
+            'frames': explored.outputs.frames,
+            'steps': orm.List(explored.outputs.summary['frame_steps']),
             'potential': self.ctx.potential,
             'teacher': self.ctx.teacher,
             'thresholds': self._thresholds(),
+        }
+
+    def learning_inputs(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the inputs of phases 3 and 4 on the halts in ``batch``, all of one round."""
+        number = batch[0]['round']
+        count = self.read_settings('cutout').max_epicentres
+        return {
+            **self._shared('task_code'),
+            'potential': self.ctx.potential,
+            'teacher': self.ctx.teacher,
+            'thresholds': self._thresholds(),
+            'frames': {halt['walker']: halt['frames'] for halt in batch},
+            'steps': {halt['walker']: orm.List(halt['summary']['frame_steps']) for halt in batch},
+            'escalated': {halt['walker']: orm.Dict(halt['cutout']) for halt in batch if halt['cutout']},
+            'earlier': self.ctx.label_datasets,
+            'cutout': self._cutout_settings(f'round_{number:02d}_cutout', count),
+            'finetune': {
+                **self._shared('elements', 'fit', 'finetune'),
+                **self._trainer(),
+                'blocks': self.ctx.blocks,
+                'rows': self.ctx.rows,
+                'replay_buffer_size': orm.Int(self.read_settings('strategy').replay_buffer_size),
+                'seed': self._seed('finetune', number),
+            },
+            'generation': orm.Int(number),
+        }
+
+    def _cutout_settings(self, name: str, count: int) -> dict[str, Any]:
+        """Return settings and limits of phase 3: no more SCFs than remain."""
+        remaining = self.read_budget().max_dft_calls - self.ctx.spent
+        return {
+            **self._shared('cutout'),
             'n_epicentres': orm.Int(min(count, remaining)),
             'dft': {**self._shared('pw', 'dft'), 'max_calls': orm.Int(remaining)},
             'seed': self._seed(name),
-        }
-
-    def finetune_inputs(self) -> dict[str, Any]:
-        """Return the inputs of phase 4: all label geometries so far, the newest training geometries."""
-        return {
-            **self._shared('task_code', 'elements', 'fit', 'finetune'),
-            **self._trainer(),
-            'teacher': self.ctx.teacher,
-            'potential': self.ctx.potential,
-            'blocks': self.ctx.blocks,
-            'rows': self.ctx.rows,
-            'thresholds': self._thresholds(),
-            'replay_buffer_size': orm.Int(self.read_settings('strategy').replay_buffer_size),
-            'label_datasets': self.ctx.label_datasets,
-            'training_datasets': {f'dft_{self.ctx.round:02d}': self.ctx.training_dataset},
-            'halted': self.ctx.explored.outputs.frames,
-            'generation': orm.Int(self.ctx.round),
-            'seed': self._seed('finetune', self.ctx.round),
         }
 
     def _shared(self, *ports: str) -> dict[str, Any]:
@@ -94,8 +136,17 @@ class PhaseInputs(TaskSteps):
     def _trainer(self) -> dict[str, Any]:
         return {'trainer': self.inputs.trainer} if 'trainer' in self.inputs else {}
 
+    def _is_teacher_asked(self) -> bool:
+        return bool(self.read_settings('strategy').thresholds.measure == 'teacher')
+
     def _seed(self, *names: Any) -> orm.Int:
         return orm.Int(derived_seed(self.inputs.seed.value, *map(str, names)))
 
     def _thresholds(self) -> orm.Dict:
         return orm.Dict(self.read_settings('strategy').thresholds.model_dump())
+
+
+@calcfunction
+def take_frame(dataset: AtomicDatasetData, row: orm.Int) -> AtomicDatasetData:
+    """Return one frame of a dataset: a walker starts from one."""
+    return AtomicDatasetData.from_frames(dataset[row.value])

@@ -1,0 +1,46 @@
+"""The root's inputs, small: what several of its tests start from."""
+
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+
+from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.workflows.hierarchical import HierarchicalDistillationWorkChain
+
+PSEUDOS = Path('/usr/share/espresso/pseudo')
+SMALL = {
+    'distillation': {
+        'n_selected': 14,
+        'pool': {'n_strained': 10, 'n_rattled': 8, 'n_vacancy': 0, 'n_md_frames': 0, 'n_dimers': 10, 'max_atoms': 8},
+    },
+    'fit': {'number_of_functions_per_element': 20},
+    'validation': {'tolerance_elastic': 1e-6, 'md_steps': 20, 'max_attempts': 2},
+}
+
+
+@pytest.fixture
+def pseudos(aiida_profile):
+    """Norm-conserving LDA silicon and hydrogen."""
+    from aiida_pseudo.data.pseudo import UpfData
+
+    return {name: UpfData(PSEUDOS / f'{name}.pz-vbc.UPF').store() for name in ('Si', 'H')}
+
+
+@pytest.fixture
+def make_builder(task_code, lammps_code, pw_code, teacher, silicon_prototypes, pseudos):
+    """Return a builder of a small loop, with anything replaced."""
+
+    def make(attempts=2, **changes):
+        crystal = AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43, cubic=True))
+        values = {
+            'codes': {'task': task_code, 'lammps': lammps_code, 'pw': pw_code},
+            'structures': {'prototypes': silicon_prototypes, 'md_structure': crystal},
+            'teacher': teacher,
+            'pseudos': pseudos,
+            'protocol': 'fast',
+            'overrides': {**SMALL, 'validation': {**SMALL['validation'], 'max_attempts': attempts}},
+        } | changes
+        return HierarchicalDistillationWorkChain.get_builder_from_protocol(values.pop('codes'), **values)
+
+    return make
