@@ -7,7 +7,7 @@ from .dft import DftConfig
 from .distillation import DistillationConfig, PoolConfig
 from .exploration import ActiveLearningThresholds, LammpsConfig, MdConfig
 from .fit import FinetuneConfig, FitConfig
-from .loop import BudgetConfig, LoopStrategyConfig
+from .loop import BudgetConfig, LoopStrategyConfig, WalkerConfig
 from .pacemaker import PacemakerConfig
 from .selection import SelectionConfig, SelectionMethod
 from .teacher import AseTeacherConfig, ChgnetTeacherConfig
@@ -40,5 +40,6 @@ __all__ = [
     'SelectionMethod',
     'Settings',
     'ValidationConfig',
+    'WalkerConfig',
     'check_settings',
 ]
