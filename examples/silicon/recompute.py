@@ -45,6 +45,12 @@ def seconds(node: Any) -> float:
     return float((node.mtime - node.ctime).total_seconds())
 
 
+def link_label(node: Any) -> str:
+    """Return the name under which a process was called."""
+    incoming = node.base.links.get_incoming().all()
+    return str(next(link.link_label for link in incoming if link.link_type.value.startswith('call')))
+
+
 PHASES = {
     'DistillationWorkChain': 'distillation',
     'ValidationWorkChain': 'validation',
@@ -55,8 +61,9 @@ PHASES = {
 
 
 def steps_of(root: Any) -> list[tuple[str, Any]]:
-    """Return (phase, process) of each step of the root, in the order they began."""
-    links = root.base.links.get_outgoing().all()
+    """Return (phase, process) of each step of the root and of its rounds of learning, in the order they began."""
+    callers = [root, *(node for node in root.called if node.process_label == 'LearningWorkChain')]
+    links = [link for caller in callers for link in caller.base.links.get_outgoing().all()]
     steps = [
         ('held_out' if link.link_label.startswith('held_out') else PHASES[link.node.process_label], link.node)
         for link in links
@@ -78,6 +85,9 @@ def recompute(root: Any) -> dict[str, Any]:
     for phase, child in steps:
         walls[phase] = walls.get(phase, 0.0) + seconds(child)
     explored = [child for phase, child in steps if phase == 'exploration']
+    walkers: dict[str, Any] = {}  # the last stretch of each
+    for child in explored:
+        walkers[link_label(child).partition('walker_')[2]] = child.outputs.summary
     first = next((child for phase, child in steps if phase in ('held_out', 'exploration')), None)
     outputs = root.outputs
     numbers = {
@@ -90,9 +100,10 @@ def recompute(root: Any) -> dict[str, Any]:
         'n_teacher_labels': frames_from(below, 'LabelCalculation'),
         'n_dft_calls': sum(node.process_label == 'PwCalculation' for node in below),
         'n_halts': sum(node.outputs.outcome.value in ('halted', 'danger') for node in explored),
-        'n_rounds': len(explored),
-        'md_steps_done': explored[-1].outputs.summary['last_step'] if explored else 0,
-        'md_steps_goal': root.inputs.md['n_steps'],
+        'n_rounds': len({link_label(child)[:8] for child in explored}),
+        'n_walkers': max(len(walkers), 1),
+        'md_steps_done': sum(summary['last_step'] for summary in walkers.values()),
+        'md_steps_goal': sum(summary['goal_step'] for summary in walkers.values()) or root.inputs.md['n_steps'],
         'core_force_rmse_before_eV_per_A': None,
         'core_force_rmse_after_eV_per_A': None,
     }

@@ -159,7 +159,8 @@ def ignorance(root):
     from aiida_pyacemaker.science.student import load_student
     from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
 
-    distilled, cutout = called(root, 'distillation_1').outputs, called(root, 'round_01_cutout')
+    distilled = called(root, 'distillation_1').outputs
+    cutout = called(called(root, 'round_01_learn'), 'cutout_walker_1')
     distilled.potential.write_to(FOLDER / 'student')
     student = load_student(FOLDER / 'student').calculator()
     teacher = teacher_calculator(load_teacher(root.inputs.teacher.write_to(FOLDER / 'teacher')))

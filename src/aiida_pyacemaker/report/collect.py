@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,9 @@ PHASES = {
     'cutout': 'CutoutWorkChain',
     'finetuning': 'FinetuneWorkChain',
 }
+LEARNING = 'LearningWorkChain'
 HALTS = ('halted', 'danger')
+ROUND = re.compile(r'round_(?P<round>\d+)_[a-z]+(_(?P<walker>walker_\d+))?')
 
 
 def collect_run(root: int) -> dict[str, Any]:
@@ -57,19 +60,32 @@ def collect_run(root: int) -> dict[str, Any]:
 
 
 def collect_phases(rows: Sequence[ProcessRow]) -> list[dict[str, Any]]:
-    """Return one row for each step of the root: label, phase, seconds, exit status, SCFs below it."""
+    """Return one row for each step of the root, those of a round of learning one by one.
+
+    Keys: label, phase, seconds, exit status, SCFs below it, `round` and `walker` (0 and '' where it has none).
+    """
     names = {process: phase for phase, process in PHASES.items()}
+    table = children_of(rows)
+    called = []
+    for row in table.get(rows[0].pk, []):
+        if row.process_label == LEARNING:
+            prefix = row.label.removesuffix('_learn')
+            called += [(f'{prefix}_{child.label}', child) for child in table.get(row.pk, [])]
+        else:
+            called.append((row.label, row))
     steps = []
-    for row in children_of(rows).get(rows[0].pk, []):
+    for label, row in called:
         if row.process_label not in names:
             continue
-        phase = 'held_out' if row.label.startswith('held_out') else names[row.process_label]
         below = descendants(rows, row.pk)
+        found = ROUND.match(label)
         steps.append(
             {
                 'pk': row.pk,
-                'label': row.label,
-                'phase': phase,
+                'label': label,
+                'phase': 'held_out' if label.startswith('held_out') else names[row.process_label],
+                'round': int(found['round']) if found else 0,
+                'walker': (found['walker'] or '') if found else '',
                 'process': row.process_label,
                 'wall_s': row.wall_s,
                 'state': row.state,
@@ -77,20 +93,22 @@ def collect_phases(rows: Sequence[ProcessRow]) -> list[dict[str, Any]]:
                 'n_dft_calls': sum(item.process_label == 'PwCalculation' for item in below),
             }
         )
-    return steps
+    return sorted(steps, key=lambda step: step['pk'])
 
 
 def collect_counts(node: Any, rows: Sequence[ProcessRow], phases: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Return how many structures were made, labelled by the teacher, computed by DFT, and how far the MD came."""
     ends = [step | _outcome(step['pk']) for step in phases if step['phase'] == 'exploration']
+    last = {end['walker']: end for end in ends}
     return {
         'n_frames': _produced_frames(rows, 'SampleCalculation'),
         'n_teacher_labels': _produced_frames(rows, 'LabelCalculation'),
         'n_dft_calls': sum(row.process_label == 'PwCalculation' for row in rows),
         'n_halts': sum(end['outcome'] in HALTS for end in ends),
-        'n_rounds': len(ends),
-        'md_steps_done': max((end['last_step'] for end in ends[-1:]), default=0),
-        'md_steps_goal': int(node.inputs.md.get('n_steps', 0) or (ends[-1]['goal_step'] if ends else 0)),
+        'n_rounds': len({end['round'] for end in ends}),
+        'n_walkers': max(len(last), 1),
+        'md_steps_done': sum(end['last_step'] for end in last.values()),
+        'md_steps_goal': sum(end['goal_step'] for end in last.values()) or int(node.inputs.md.get('n_steps', 0)),
     }
 
 
@@ -147,6 +165,7 @@ def collect_segments(rows: Sequence[ProcessRow], phases: Sequence[dict[str, Any]
             segments.append(
                 {
                     'label': step['label'],
+                    'walker': step['walker'],
                     'pk': row.pk,
                     'outcome': outputs.outcome.value if 'outcome' in outputs else row.state,
                     'step': outputs.gamma.get_array('step').tolist(),
