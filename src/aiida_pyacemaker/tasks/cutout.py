@@ -63,7 +63,7 @@ class CutoutTask(Task):
         frames = self._read_frames()
         learning_frame = self._choose_frame(frames)
         rule = EpicentreRule(
-            threshold_add=self.thresholds.threshold_add_train,
+            thresholds=self.thresholds,
             count=self.n_epicentres,
             max_per_frame=self.cutout.max_epicentres,
             core_radius=self.cutout.core_radius,

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from aiida_pyacemaker.science.config import ActiveLearningThresholds
 from aiida_pyacemaker.science.cutout import EpicentreRule, choose_epicentres, gather_epicentres
 from aiida_pyacemaker.science.frames import Frames
+from aiida_pyacemaker.science.md.halting import limits
+
+FOUR = {'thresholds': ActiveLearningThresholds(), 'count': 4, 'max_per_frame': 1, 'core_radius': 0.0,
+        'min_steps_apart': 10}  # fmt: skip
 
 
 @pytest.fixture
@@ -38,6 +43,34 @@ def test_clusters_know_the_periodic_box(silicon):
     assert [atom for atom, _ in choose(silicon, gamma)] == [edge]
 
 
+def test_of_more_clusters_than_asked_for_the_least_alike_are_taken(silicon):
+    """Three atoms of the bulk and the neighbour of a vacancy: after the highest, the defect and not its like."""
+    atoms = silicon.repeat((2, 1, 1))
+    order = np.argsort(atoms.get_distances(0, range(128), mic=True))
+    hole = int(order[-1])
+    beside = int(np.argsort(atoms.get_distances(hole, range(128), mic=True))[1])
+    atoms.numbers[hole] = 1  # a mark: the row is taken out, so rows above it move down
+    gamma = np.ones(128)
+    like = int(next(row for row in order if 5.0 < atoms.get_distance(0, row, mic=True) < 6.0))
+    gamma[[0, like, beside]] = 9.0, 8.0, 7.0
+    kept = np.arange(128) != hole
+    atoms, gamma = atoms[kept], gamma[kept]
+    first, second, third = (int(np.flatnonzero(gamma == value)[0]) for value in (9.0, 8.0, 7.0))
+    assert [atom for atom, _ in choose(atoms, gamma, count=2)] == [first, third]
+    assert [atom for atom, _ in choose(atoms, gamma, count=3)] == [first, second, third]
+
+
+def test_thresholds_per_element_say_which_atoms_count():
+    alloy = bulk('NaCl', 'rocksalt', a=5.64, cubic=True) * (2, 2, 2)
+    gamma = np.full(64, 3.0)
+    rule = ActiveLearningThresholds(per_element={'Cl': {'threshold_add_train': 4.0}})
+    add = limits(rule, 'threshold_add_train', alloy.numbers)
+    chosen = choose_epicentres(alloy, gamma, threshold_add=add, count=64, separation=0.1)
+    assert {alloy.symbols[atom] for atom, _ in chosen} == {'Na'} and len(chosen) == 32
+    gamma[alloy.symbols == 'Cl'] = 20.0  # five times its threshold, sodium one and a half
+    assert alloy.symbols[choose_epicentres(alloy, gamma, threshold_add=add, count=1, separation=3.0)[0][0]] == 'Cl'
+
+
 def test_not_a_number_counts_as_over(silicon):
     gamma = np.full(64, 3.0)
     gamma[17] = np.nan
@@ -57,7 +90,9 @@ def test_further_frames_fill_up_and_lie_apart(silicon):
     gamma[8, 3] = 4.0
     frames = Frames.from_atoms(structures, gamma=gamma.ravel())
     steps = [10 * k for k in range(10)]
-    rule = EpicentreRule(threshold_add=2.0, count=4, max_per_frame=1, core_radius=0.0, min_steps_apart=10)
+    rule = EpicentreRule(
+        thresholds=ActiveLearningThresholds(), count=4, max_per_frame=1, core_radius=0.0, min_steps_apart=10
+    )
     found = gather_epicentres(frames, steps, 8, rule=rule)
     assert len(found) == 4 and (found[0].frame, found[0].atom, found[0].gamma) == (8, 3, 4.0)
     assert 5 not in {epicentre.frame for epicentre in found}
@@ -72,7 +107,9 @@ def test_frames_where_the_student_is_ignorant_come_before_an_even_spread(silicon
     gamma[12:, 5] = [2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 6.0]  # the excursion: the last eight of twenty frames
     frames = Frames.from_atoms([silicon] * 20, gamma=gamma.ravel())
     steps = [10 * k for k in range(20)]
-    rule = EpicentreRule(threshold_add=2.0, count=4, max_per_frame=1, core_radius=0.0, min_steps_apart=10)
+    rule = EpicentreRule(
+        thresholds=ActiveLearningThresholds(), count=4, max_per_frame=1, core_radius=0.0, min_steps_apart=10
+    )
     found = gather_epicentres(frames, steps, 19, rule=rule)
     assert [(epicentre.frame, epicentre.atom) for epicentre in found] == [(19, 5), (17, 5), (15, 5), (13, 5)]
     many = gather_epicentres(frames, steps, 19, rule=EpicentreRule(**{**vars(rule), 'count': 11}))

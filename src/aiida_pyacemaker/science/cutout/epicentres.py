@@ -11,11 +11,16 @@ from ase.data import covalent_radii
 from ase.geometry import get_distances
 from numpy.typing import NDArray
 
+from ..config import ActiveLearningThresholds
 from ..frames import Frames
-from ..md.halting import is_physical
+from ..md.events import event_distance, fingerprint
+from ..md.halting import are_over, is_physical, limits
 from .images import BOND_FACTOR
 
+Floats = NDArray[np.float64]
+
 MAX_CANDIDATES = 1000  # atoms of the highest γ that are clustered; a frame with more is far beyond one cutout
+MAX_COMPARED = 64  # clusters of the highest γ whose environments are held against each other: milliseconds each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +36,25 @@ class Epicentre:
 
 def choose_epicentres(
     atoms: Atoms,
-    gamma: NDArray[np.float64],
+    gamma: Floats,
     *,
-    threshold_add: float,
+    threshold_add: float | Floats,
     count: int,
     separation: float,
     exclude: Collection[int] = (),
 ) -> list[tuple[int, int]]:
-    """Return up to ``count`` pairs (atom, number of atoms above ``threshold_add`` it stands for), highest γ first.
+    """Return up to ``count`` pairs (atom, number of atoms above ``threshold_add`` it stands for).
 
-    Atoms with γ > ``threshold_add`` (a non-finite γ counts as over) are taken from the highest γ down; one closer than
-    ``separation`` (Å, minimum image) to a taken atom joins its cluster. Nothing above: the atom of highest γ alone.
-    gamma: (n,) dimensionless.
+    Atoms with γ > ``threshold_add`` (a non-finite γ counts as over) are taken from the highest γ down, measured by
+    their threshold; one closer than ``separation`` (Å, minimum image) to a taken atom joins its cluster, so no two
+    cores overlap. Of more clusters than asked for, the first is that of the highest γ and each further one that whose
+    environment is least like those chosen. Nothing above: the atom of highest γ alone.
+    gamma: (n,) in units of the measure; threshold_add: a number, or (n,).
     """
-    order = np.argsort(-np.where(np.isfinite(gamma), gamma, np.inf), kind='stable')
+    ratio = np.where(np.isfinite(gamma), gamma / threshold_add, np.inf)
+    order = np.argsort(-ratio, kind='stable')
     order = order[~np.isin(order, list(exclude))]
-    over = order[~(gamma[order] <= threshold_add)][:MAX_CANDIDATES]
+    over = order[ratio[order] > 1][:MAX_CANDIDATES]
     if len(over) == 0:
         return [(int(atom), 0) for atom in order[: min(1, count)]]
     _, lengths = get_distances(atoms.positions[over], cell=atoms.cell, pbc=atoms.pbc)
@@ -59,18 +67,34 @@ def choose_epicentres(
         else:
             chosen.append(row)
             sizes.append(1)
-    return [(int(over[row]), size) for row, size in zip(chosen[:count], sizes[:count], strict=True)]
+    clusters = [(int(over[row]), size) for row, size in zip(chosen, sizes, strict=True)]
+    return _least_alike(atoms, clusters, count)
+
+
+def _least_alike(atoms: Atoms, clusters: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    """Return ``count`` clusters, the first one and then always that farthest from all taken, by fingerprint."""
+    if len(clusters) <= count:
+        return clusters
+    known = clusters[: max(count, MAX_COMPARED)]
+    marks = np.array([fingerprint(atoms, atom) for atom, _ in known])
+    nearest, taken = np.full(len(known), np.inf), [0]
+    while len(taken) < count:
+        nearest = np.minimum(nearest, [event_distance(marks[taken[-1]], mark) for mark in marks])
+        nearest[taken] = -1.0
+        taken.append(int(np.argmax(nearest)))
+    return [known[row] for row in taken[:count]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpicentreRule:
     """How many epicentres are taken, and from where.
 
-    count: in all; max_per_frame: from one frame; core_radius: Å, cores of one frame do not overlap; min_steps_apart: MD
-    steps between two frames that are used; exclude: pairs (step, atom) that were bought before.
+    thresholds: of γ, an atom above ``threshold_add_train`` may be one; count: in all; max_per_frame: from one frame;
+    core_radius: Å, cores of one frame do not overlap; min_steps_apart: MD steps between two frames that are used;
+    exclude: pairs (step, atom) that were bought before.
     """
 
-    threshold_add: float
+    thresholds: ActiveLearningThresholds
     count: int
     max_per_frame: int
     core_radius: float
@@ -84,14 +108,14 @@ def gather_epicentres(
     """Return up to ``rule.count`` epicentres, the learning frame first, then other frames as far as they are needed.
 
     Other frames of the ring are asked only when ``count`` exceeds ``max_per_frame``, if they are graded and physical:
-    first those with a γ above ``threshold_add``, where the student is ignorant, and only what these leave open is
-    filled from the rest. Within each of the two, the order is that of the highest γ, far enough from every used frame:
+    first those with an atom above ``threshold_add_train``, where the student is ignorant, and only what these leave
+    open is filled from the rest. Within each of the two, the highest γ comes first, far enough from every used frame:
     that distance starts at an even spread over the ring and is halved until ``count`` are found or
     ``min_steps_apart`` is reached.
     """
     tiers = [[learning_frame]]
     if rule.count > rule.max_per_frame:
-        ignorant, known = _other_frames(frames, learning_frame, rule.threshold_add)
+        ignorant, known = _other_frames(frames, learning_frame, rule.thresholds)
         tiers = [[learning_frame, *ignorant], known]
     found: list[Epicentre] = []
     for candidates in tiers:
@@ -99,15 +123,18 @@ def gather_epicentres(
     return found
 
 
-def _other_frames(frames: Frames, learning_frame: int, threshold_add: float) -> tuple[list[int], list[int]]:
-    """Return the graded, physical frames but one, highest γ first: those above ``threshold_add``, and the others."""
+def _other_frames(
+    frames: Frames, learning_frame: int, thresholds: ActiveLearningThresholds
+) -> tuple[list[int], list[int]]:
+    """Return the graded, physical frames but one, highest γ first: those above the add threshold, and the others."""
     peaks = {}
     for row in range(len(frames)):
         gamma = frames.gamma[frames.span(row)]
         if row != learning_frame and not np.isnan(gamma).all() and is_physical(frames, row):
             peaks[row] = float(np.max(np.nan_to_num(gamma, nan=np.inf)))
     order = sorted(peaks, key=lambda row: (-peaks[row], row))
-    return [row for row in order if peaks[row] > threshold_add], [row for row in order if peaks[row] <= threshold_add]
+    ignorant = {row for row in order if are_over(thresholds, 'threshold_add_train', frames, row).any()}
+    return [row for row in order if row in ignorant], [row for row in order if row not in ignorant]
 
 
 def _fill_up(
@@ -150,7 +177,7 @@ def _of_frame(frames: Frames, row: int, step: int, rule: EpicentreRule, missing:
     chosen = choose_epicentres(
         atoms,
         gamma,
-        threshold_add=rule.threshold_add,
+        threshold_add=limits(rule.thresholds, 'threshold_add_train', atoms.numbers),
         count=min(rule.max_per_frame, missing),
         separation=core_separation(atoms, rule.core_radius),
         exclude=[atom for bought, atom in rule.exclude if bought == step],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import eval_legendre
 
 from ..cutout.images import images_near
@@ -56,12 +56,15 @@ def same_event(a: Sequence[float], b: Sequence[float]) -> bool:
     vacancy and a bulk atom by 0.25 and 0.16 in silicon, 0.17 and 0.13 in copper; a surface or one gold atom among
     twelve copper neighbours by 0.3 and more. A wrong answer on the hot side costs a halt more or fewer, no label.
     """
+    if len(a) != len(b):
+        raise ValueError(f'fingerprints have {len(a)} and {len(b)} numbers, expected two of one version')
+    return event_distance(a, b) <= SAME_EVENT
+
+
+def event_distance(a: ArrayLike, b: ArrayLike) -> float:
+    """Return how unlike two fingerprints are: 0 to 2, or 3 where the centres are of different elements."""
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if first.shape != second.shape:
-        raise ValueError(f'fingerprints have {len(first)} and {len(second)} numbers, expected two of one version')
-    if first[0] != second[0]:
-        return False
-    return relative_distance(first[1:], second[1:]) <= SAME_EVENT
+    return 3.0 if first[0] != second[0] else relative_distance(first[1:], second[1:])
 
 
 def relative_distance(a: Array, b: Array) -> float:
