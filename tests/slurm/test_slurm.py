@@ -12,17 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from aiida import orm
-from aiida.engine import run_get_node
-from aiida_pseudo.data.pseudo.upf import UpfData
-from ase.build import bulk
-
-from aiida_pyacemaker.data.dataset import AtomicDatasetData
-from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
 
 PROGRAMS = ('munged', 'slurmctld', 'slurmd', 'sbatch', 'squeue', 'sinfo')
 READY_S = 30
-N_LABELS = int(os.environ.get('PYACEMAKER_SLURM_LABELS', '4'))
 CONFIGURATION = """
 ClusterName=loopback
 SlurmctldHost={host}(127.0.0.1)
@@ -130,37 +122,7 @@ def cluster(slurm, aiida_computer):
 
 
 @pytest.mark.dft
-def test_labels_come_through_the_queue(cluster, aiida_code_installed):
-    code = aiida_code_installed(
-        label='pw-slurm',
-        computer=cluster,
-        default_calc_job_plugin='quantumespresso.pw',
-        filepath_executable=shutil.which('pw.x'),
-        with_mpi=False,
-        prepend_text='export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1',
-    )
-    frames = []
-    for seed in range(N_LABELS):
-        frames.append(bulk('Si', 'diamond', a=5.43))
-        frames[-1].rattle(0.05, seed=seed)
-    cheap = {'ecutwfc': 8.0, 'ecutrho': 32.0, 'kpoints_distance': 1.2, 'conv_thr_per_atom': 1e-6, 'max_concurrent': 2}
-    builder = DftLabelWorkChain.get_builder_from_protocol(
-        code,
-        dataset=AtomicDatasetData.from_atoms(*frames),
-        pseudos={'Si': UpfData('/usr/share/espresso/pseudo/Si.pz-vbc.UPF')},
-        protocol='fast',
-        overrides={'dft': cheap},
-        options={
-            'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1},
-            'withmpi': False,
-            'max_wallclock_seconds': 600,
-            'queue_name': 'all',
-        },
-    )
-    outputs, node = run_get_node(builder)
-    assert node.is_finished_ok, node.exit_message
-    assert len(outputs['labels']['part_000']) == N_LABELS
-    runs = [child for child in node.called_descendants if isinstance(child, orm.CalcJobNode)]
-    numbers = {run.get_job_id() for run in runs}
-    assert len(numbers) == len(runs) >= N_LABELS and all(number.isdigit() for number in numbers)
+def test_labels_come_through_the_queue(cluster, label_through):
+    resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+    runs = label_through(cluster, resources=resources, queue_name='all')
     assert all('slurm' in run.computer.scheduler_type for run in runs)

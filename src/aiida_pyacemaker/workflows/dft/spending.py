@@ -149,8 +149,9 @@ def cost_model() -> CostModel:
 def count_cores(resources: dict[str, Any] | None) -> int:
     """Return how many cores a job of these scheduler resources holds."""
     found = resources or {}
-    per_machine = found.get('num_mpiprocs_per_machine') or 1
-    return int((found.get('num_machines') or 1) * per_machine * (found.get('num_cores_per_mpiproc') or 1))
+    told = found.get('num_cpus') or found.get('tot_num_mpiprocs')  # of HyperQueue; of queues without machines
+    processes = told or (found.get('num_machines') or 1) * (found.get('num_mpiprocs_per_machine') or 1)
+    return int(processes * (1 if 'num_cpus' in found else found.get('num_cores_per_mpiproc') or 1))
 
 
 def _core_seconds(frames: Sequence[int]) -> dict[int, list[float]]:
