@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida_pseudo.data.pseudo.upf import UpfData
+from ase import Atoms
 from ase.build import bulk, molecule
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
@@ -17,7 +18,12 @@ from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, 
 from aiida_pyacemaker.workflows.dft.label_dft import DftLabelWorkChain
 from aiida_pyacemaker.workflows.dft.ladder import MAX_RUNS
 from aiida_pyacemaker.workflows.dft.reuse import PW_LABEL_TYPE
-from aiida_pyacemaker.workflows.dft.scf_inputs import find_cutoffs, is_norm_conserving, scf_parameters
+from aiida_pyacemaker.workflows.dft.scf_inputs import (
+    find_cutoffs,
+    is_norm_conserving,
+    scf_parameters,
+    starting_magnetisation,
+)
 from aiida_pyacemaker.workflows.dft.spending import (
     Budget,
     cost_model,
@@ -240,6 +246,13 @@ def test_spin_stress_and_smearing_follow_the_design():
     cluster = scf_parameters(molecule('SiH4'), DftConfig(), (16.0, 64.0))
     assert cluster['SYSTEM']['smearing'] == 'gaussian' and not cluster['CONTROL']['tstress']
     assert cluster['ELECTRONS']['mixing_beta'] == 0.3
+
+
+def test_a_cluster_of_fractional_caps_gets_two_spins_only_where_a_shell_is_open():
+    atoms = Atoms('GaH4', positions=[[0, 0, 0], [1, 1, 1], [-1, -1, 1], [1, -1, -1], [-1, 1, -1]], tags=[0, *[31] * 4])
+    valence = {'Ga': 3.0, 'H31': 1.2499}
+    assert starting_magnetisation(atoms, valence) == {}
+    assert set(starting_magnetisation(atoms[:4], valence)) == {'Ga', 'H31'}
 
 
 def test_what_died_before_it_could_run_stands_for_no_frame_and_costs_nothing(aiida_profile, localhost):

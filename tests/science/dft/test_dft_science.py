@@ -18,6 +18,7 @@ from aiida_pyacemaker.science.dft import (
     find_insanity,
     fit_cost_model,
     group_moments,
+    is_closed_shell,
     order_frames,
     predict_more_steps,
     put_in_box,
@@ -88,6 +89,14 @@ def test_lanes_take_the_dearest_first_or_what_is_worth_most():
 def test_parity_matters_under_fixed_occupations_and_caps(electrons, spins, fixed, capped, words):
     said = check_electrons(electrons, n_spins=spins, fixed_occupations=fixed, is_capped_cluster=capped)
     assert said is None if words is None else words in said
+
+
+def test_fractional_caps_close_a_shell_where_they_add_up_to_an_even_number():
+    """Gallium with four caps of 1.25, as a UPF file rounds them; one cap missing leaves 6.75 electrons."""
+    valence = {'Ga': 3.0, 'H31': 1.2499}
+    assert is_closed_shell(count_electrons(['Ga', *['H31'] * 4], valence))
+    assert not is_closed_shell(count_electrons(['Ga', *['H31'] * 3], valence))
+    assert not is_closed_shell(7.0) and not is_closed_shell(7.0004) and is_closed_shell(7.9996)
 
 
 def test_charge_takes_electrons_away():

@@ -2,7 +2,7 @@
 
 from .convergence import predict_more_steps, read_accuracies
 from .cost import CostModel, deal_lanes, fit_cost_model, order_frames, scf_work
-from .electrons import check_electrons, closest_pair, count_electrons, group_moments, is_magnetic
+from .electrons import check_electrons, closest_pair, count_electrons, group_moments, is_closed_shell, is_magnetic
 from .isolation import choose_isolation, put_in_box
 from .sanity import find_insanity, rigid_body_force
 
@@ -16,6 +16,7 @@ __all__ = [
     'find_insanity',
     'fit_cost_model',
     'group_moments',
+    'is_closed_shell',
     'is_magnetic',
     'order_frames',
     'predict_more_steps',

@@ -29,6 +29,11 @@ def count_electrons(kinds: list[str], valence: Mapping[str, float], charge: floa
     return float(sum(valence[kind] for kind in kinds) - charge)
 
 
+def is_closed_shell(n_electrons: float) -> bool:
+    """Say whether electrons are an even whole number: caps of fractional charge add up to one to ``WHOLE`` only."""
+    return abs(n_electrons - 2 * round(n_electrons / 2)) <= WHOLE
+
+
 def check_electrons(
     n_electrons: float, *, n_spins: int, fixed_occupations: bool, is_capped_cluster: bool
 ) -> str | None:
@@ -44,7 +49,7 @@ def check_electrons(
     where = 'a capped cluster' if is_capped_cluster else 'fixed occupations'
     if abs(n_electrons - round(n_electrons)) > WHOLE:
         return f'{n_electrons:g} electrons are no whole number in {where}: change caps or charge'
-    if round(n_electrons) % 2 and n_spins == 1:
+    if not is_closed_shell(n_electrons) and n_spins == 1:
         return f'{round(n_electrons)} electrons are odd without spin in {where}: change caps or charge, or set nspin 2'
     return None
 

@@ -20,6 +20,7 @@ from ...science.dft import (
     closest_pair,
     count_electrons,
     group_moments,
+    is_closed_shell,
     is_magnetic,
     put_in_box,
     scf_work,
@@ -183,7 +184,7 @@ def starting_magnetisation(
     """Return the starting magnetisation (of the valence electrons) by kind; empty where one spin is enough.
 
     From the moments that ``atoms`` carries; else for the elements on the suspect list; else, with
-    ``spin_of_radicals``, for an isolated frame with an odd number of electrons.
+    ``spin_of_radicals``, for an isolated frame whose electrons are no even number.
     """
     kinds = atom_kinds(atoms)
     moments = dict(zip(kinds, atoms.get_initial_magnetic_moments(), strict=True))
@@ -194,7 +195,7 @@ def starting_magnetisation(
         return dict.fromkeys(sorted(suspects), STARTING_MAGNETISATION)
     if valence and spin_of_radicals and not atoms.pbc.any():
         electrons = count_electrons(list(kinds), valence, atoms.info.get('charge', 0.0))
-        if round(electrons) % 2:
+        if not is_closed_shell(electrons):
             return dict.fromkeys(sorted(set(kinds)), RADICAL_MAGNETISATION)
     return {}
 
