@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -73,6 +73,8 @@ class Job:
 
 
 SILICON = make_theory({'Si': 'Si.pz-vbc.UPF', 'H': 'H.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=0.3, **CONVERGED)
+# the factory's own threshold
+LOOSE_SILICON = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.3)
 # one point, (½ ½ ½), of the cell of 64: eight of the cubic cell
 COARSE_SILICON = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.6, **CONVERGED)
 ALUMINIUM = make_theory({'Al': 'Al.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=0.26, **CONVERGED)
@@ -92,10 +94,14 @@ PLACED = {'enable_pre_relaxation': False}
 
 # atoms with 6, 5, 4 neighbours in the vacancy's cell, with 3, 6, 4 in the amorphous one
 SILICON_EPICENTRES = {'si63_vacancy': (44, 0, 20), 'si64_amorphous': (5, 26, 3)}
+BOXES: dict[str, str] = {}
+BOX_EPICENTRES: dict[str, tuple[int, ...]] = {}
+BOX_SIZES: dict[str, tuple[tuple[float, float], ...]] = {}
 ODD_EPICENTRES = {'si63_vacancy': (1, 2), 'si64_amorphous': (4, 14, 43)}  # all caps there leave an odd electron
 
 PARENTS = {
     'si63_vacancy': Parent(theory=SILICON, shift=(1, 1, 1)),
+    'si63_rattled': Parent(theory=LOOSE_SILICON, shift=(1, 1, 1)),
     'si64_amorphous': Parent(theory=COARSE_SILICON, shift=(1, 1, 1)),
     'si63_vacancy_coarse': Parent(theory=COARSE_SILICON, shift=(1, 1, 1)),
     'al17_interstitial': Parent(theory=ALUMINIUM, shift=(1, 1, 1)),
@@ -145,40 +151,68 @@ def scale_caps(atoms: Atoms, shell: NDArray[np.int8], factor: float) -> NDArray[
 
 
 def make_jobs() -> Iterator[Job]:
-    """Yield all cutouts, those that say most first."""
+    """Yield all cutouts, those that say most for their cost first."""
+    for label in ('core0_buffer1', 'core0_buffer3', 'core4_buffer1'):
+        yield Job(parent='si63_rattled', atom=31, label=f'{label}_placed', config={**SIZES[label], **PLACED})
     for parent, atoms in SILICON_EPICENTRES.items():
+        yield from silicon_sizes(parent, atoms[0], ('core0_buffer1', 'core0_buffer3', 'core4_buffer3'))
+        if parent == 'si63_vacancy':
+            yield from methane()
+            yield from boxes()
+        yield from silicon_spins(parent, ODD_EPICENTRES[parent][0])
+        yield from silicon_caps(parent, atoms[0])
+        yield from silicon_sizes(parent, atoms[1], ('core0_buffer1', 'core0_buffer3'))
+    for parent, atoms in SILICON_EPICENTRES.items():
+        for atom in ODD_EPICENTRES[parent][1:]:
+            yield from silicon_spins(parent, atom)
+        default = SIZES['core4_buffer3']
+        for label, change in (('placed', PLACED), ('relaxed', {'relax_buffer': True})):
+            yield Job(parent=parent, atom=atoms[0], label=f'core4_buffer3_{label}', config={**default, **change})
         for atom in atoms:
-            for label, config in SIZES.items():
-                yield Job(parent=parent, atom=atom, label=label, config=config)
-    yield from silicon_caps()
-    yield from silicon_spins()
+            yield from silicon_sizes(parent, atom, SIZES)
     for parent, atoms in SILICON_EPICENTRES.items():
         yield Job(parent=parent, atom=atoms[0], label='core4_buffer3_all', config=WHOLE)
 
 
-def silicon_caps() -> Iterator[Job]:
-    """Yield the same cutouts with caps as placed, shorter and longer, with more vacuum, and with the buffer relaxed."""
-    small, default = SIZES['core0_buffer3'], SIZES['core4_buffer3']
-    for parent, atoms in SILICON_EPICENTRES.items():
-        for atom in atoms[:2]:
-            same = {'parent': parent, 'atom': atom}
-            yield Job(**same, label='core0_buffer3_placed', config={**small, **PLACED})
-            for scale in (0.95, 1.05, 1.10):
-                label = f'core0_buffer3_caps{100 * scale:.0f}'
-                yield Job(**same, label=label, config={**small, **PLACED}, cap_scale=scale)
-            yield Job(**same, label='core0_buffer3_relaxed', config={**small, 'relax_buffer': True})
-            for vacuum in (4.0, 9.0, 12.0):
-                yield Job(**same, label=f'core0_buffer3_vacuum{vacuum:.0f}', config={**small, 'vacuum': vacuum})
-        for label, change in (('placed', PLACED), ('relaxed', {'relax_buffer': True})):
-            yield Job(parent=parent, atom=atoms[0], label=f'core4_buffer3_{label}', config={**default, **change})
+def silicon_sizes(parent: str, atom: int, labels: Iterable[str]) -> Iterator[Job]:
+    """Yield cutouts of several sizes."""
+    for label in labels:
+        yield Job(parent=parent, atom=atom, label=label, config=SIZES[label])
 
 
-def silicon_spins() -> Iterator[Job]:
-    """Yield cutouts that lose a cap to be even (the default), the same with all caps, with two spins and with one."""
+def silicon_caps(parent: str, atom: int) -> Iterator[Job]:
+    """Yield a cutout with caps as placed, shorter and longer, with less and more vacuum, with its buffer relaxed."""
     small = SIZES['core0_buffer3']
-    for parent, atoms in ODD_EPICENTRES.items():
-        for atom in atoms:
-            same = {'parent': parent, 'atom': atom, 'config': small}
-            yield Job(**same, label='core0_buffer3_even')
-            yield Job(**same, label='core0_buffer3_odd2', all_caps=True)
-            yield Job(**same, label='core0_buffer3_odd1', all_caps=True, nspin='one')
+    same = {'parent': parent, 'atom': atom}
+    yield Job(**same, label='core0_buffer3_placed', config={**small, **PLACED})
+    for scale in (0.95, 1.05, 1.10):
+        label = f'core0_buffer3_caps{100 * scale:.0f}'
+        yield Job(**same, label=label, config={**small, **PLACED}, cap_scale=scale)
+    yield Job(**same, label='core0_buffer3_relaxed', config={**small, 'relax_buffer': True})
+    for vacuum in (4.0, 9.0):
+        yield Job(**same, label=f'core0_buffer3_vacuum{vacuum:.0f}', config={**small, 'vacuum': vacuum})
+
+
+def silicon_spins(parent: str, atom: int) -> Iterator[Job]:
+    """Yield a cutout that loses a cap to be even (the default), the same with all caps, with two spins and with one."""
+    same = {'parent': parent, 'atom': atom, 'config': SIZES['core0_buffer3']}
+    yield Job(**same, label='core0_buffer3_even')
+    yield Job(**same, label='core0_buffer3_odd2', all_caps=True)
+    yield Job(**same, label='core0_buffer3_odd1', all_caps=True, nspin='one')
+
+
+def methane() -> Iterator[Job]:
+    """Yield cutouts of whole molecules about a carbon and a hydrogen."""
+    for atom in (0, 6):
+        for core, buffer in ((0.0, 1.0), (0.0, 3.0), (4.0, 1.0)):
+            config = {'policy': 'molecular', 'core_radius': core, 'buffer_radius': buffer}
+            yield Job(parent='methane4', atom=atom, label=f'core{core:.0f}_buffer{buffer:.0f}', config=config)
+
+
+def boxes() -> Iterator[Job]:
+    """Yield periodic boxes of the metal and of the oxide."""
+    for parent, policy in BOXES.items():
+        for atom in BOX_EPICENTRES[parent]:
+            for core, buffer in BOX_SIZES[parent]:
+                config = {'policy': policy, 'core_radius': core, 'buffer_radius': buffer}
+                yield Job(parent=parent, atom=atom, label=f'core{core:g}_buffer{buffer:g}', config=config)

@@ -54,6 +54,14 @@ def silicon_vacancy() -> Atoms:
     return heat(atoms, silicon_calculator(), [(900.0, 400)], 1, 2.0)
 
 
+def silicon_rattled() -> Atoms:
+    """Return Si63, a vacancy with four dangling bonds, displaced by 0.08 Å rms a component."""
+    atoms = bulk('Si', 'diamond', a=5.43, cubic=True).repeat(2)
+    del atoms[0]
+    atoms.positions += np.random.default_rng(1).normal(scale=0.08, size=atoms.positions.shape)
+    return atoms
+
+
 def silicon_amorphous() -> Atoms:
     """Return Si64 melted at 3500 K, quenched in steps and held at 300 K."""
     atoms = bulk('Si', 'diamond', a=5.43, cubic=True).repeat(2)
@@ -122,6 +130,7 @@ def methane_liquid() -> Atoms:
 
 MAKERS: dict[str, Callable[[], Atoms]] = {
     'si63_vacancy': silicon_vacancy,
+    'si63_rattled': silicon_rattled,
     'si64_amorphous': silicon_amorphous,
     'al17_interstitial': aluminium_interstitial,
     'mgo14_divacancy': magnesia_pair,

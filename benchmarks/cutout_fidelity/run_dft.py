@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,21 @@ def run_job(job: Job, work: Path) -> dict[str, Any]:
     return run_scf(job.name, atoms, PARENTS[job.parent].theory, work / 'pieces', nspin=job.nspin)
 
 
+def entries() -> Iterator[str | Job]:
+    """Yield names of parents and jobs, a parent before its first job, those without jobs last."""
+    seen: set[str] = set()
+    for job in make_jobs():
+        if job.parent not in seen:
+            seen.add(job.parent)
+            yield job.parent
+        if job.name not in seen:
+            seen.add(job.name)
+            yield job
+    yield from (name for name in PARENTS if name not in seen)
+
+
 def main() -> None:
-    """Run what has no piece yet, parents first, as long as time is left."""
+    """Run what has no piece yet as long as time is left."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--work', type=Path, required=True)
     parser.add_argument('--minutes', type=float, default=14.0)
@@ -63,8 +77,7 @@ def main() -> None:
     parser.add_argument('--list', action='store_true')
     arguments = parser.parse_args()
     end = time.monotonic() + 60 * arguments.minutes
-    todo: list[str | Job] = [*PARENTS, *make_jobs()]
-    for entry in todo:
+    for entry in entries():
         name = entry if isinstance(entry, str) else entry.name
         if not any(word in name for word in arguments.only):
             continue
