@@ -39,7 +39,7 @@ def project_features(features: NDArray[np.float64]) -> Projection:
     if len(features) < 2 or not np.ptp(features, axis=0).any():
         return Projection(scores=np.zeros((len(features), 1)), explained=np.ones(1))
     standard = StandardScaler().fit_transform(features)
-    pca = PCA(svd_solver='full').fit(standard)
+    pca = PCA(svd_solver='covariance_eigh').fit(standard)
     n_kept = max(1, int(np.count_nonzero(pca.explained_variance_ > 1.0)))
     explained = pca.explained_variance_ratio_[:n_kept]
     scores = pca.transform(standard)[:, :n_kept] * explained
