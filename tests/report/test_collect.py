@@ -27,7 +27,7 @@ def make_process(kind, label, caller=None, link='CALL', inputs=None, outputs=Non
     """Store one ended process with its links."""
     node = kind()
     node.set_process_label(label)
-    call = LinkType.CALL_CALC if kind is orm.CalcJobNode else LinkType.CALL_WORK
+    call = LinkType.CALL_WORK if kind is orm.WorkChainNode else LinkType.CALL_CALC
     taken = LinkType.INPUT_CALC if kind is orm.CalcJobNode else LinkType.INPUT_WORK
     if caller is not None:
         node.base.links.add_incoming(caller, call, link)
@@ -36,7 +36,7 @@ def make_process(kind, label, caller=None, link='CALL', inputs=None, outputs=Non
     node.store()
     node.set_process_state('finished')
     node.set_exit_status(0)
-    given = LinkType.CREATE if kind is orm.CalcJobNode else LinkType.RETURN
+    given = LinkType.RETURN if kind is orm.WorkChainNode else LinkType.CREATE
     for name, value in (outputs or {}).items():
         if kind is orm.WorkChainNode:
             value.store()
@@ -110,18 +110,23 @@ def root(aiida_profile, student, potentials):
         outputs = {'gamma': gamma, 'outcome': orm.Str(outcome)}
         make_process(job, 'LammpsCalculation', child, 'segment_1', outputs=outputs)
 
-    def cut(label, n_scf, outputs=None):
-        child = make_process(work, 'CutoutWorkChain', root, label, outputs=outputs)
+    def cut(caller, label, n_scf, outputs=None):
+        child = make_process(work, 'CutoutWorkChain', caller, label, outputs=outputs)
         for index in range(n_scf):
             make_process(job, 'PwCalculation', child, f'scf_{index}')
 
     explore('held_out_walker', 'halted', first, [0, 10])
-    cut('held_out_cutout', 1, {'training_dataset': frames})
+    cut(root, 'held_out_cutout', 1, {'training_dataset': frames})
     explore('round_01_explore', 'halted', first, [0, 10, 20])
-    cut('round_01_cutout', 2)
-    make_process(work, 'FinetuneWorkChain', root, 'round_01_finetune', outputs={'potential': last.store()})
+    met = orm.Dict({'step': 10, 'atom': 3, 'gamma': 6.0, 'n_atoms': 8})
+    make_process(orm.CalcFunctionNode, 'describe_halt', root, 'round_01_event', outputs={'result': met})
+    learn = make_process(work, 'LearningWorkChain', root, 'round_01_learn')
+    cut(learn, 'cutout_walker_1', 2)
+    make_process(work, 'FinetuneWorkChain', learn, 'finetune', outputs={'potential': last.store()})
     explore('round_02_explore', 'goal', last, [20, 40])
-    for name, value in {'potential': last, 'held_out_dataset': frames}.items():
+    escalation = {'round': 1, 'walker': 'walker_1', 'event': 1, 'step': 'a bigger core'}
+    told = orm.Dict({'escalations': [escalation], 'passed_over': [], 'swaps': []}).store()
+    for name, value in {'potential': last, 'held_out_dataset': frames, 'summary': told}.items():
         value.base.links.add_incoming(root, LinkType.RETURN, name)
     root.set_process_state('finished')
     root.set_exit_status(0)
@@ -143,7 +148,7 @@ def test_numbers_of_a_known_run(root):
     collected = collect_run(root.pk)
     summary = summarise(collected)
     expected = {
-        'n_frames': 9, 'n_teacher_labels': 5, 'n_dft_calls': 3, 'n_halts': 1, 'n_rounds': 2,
+        'n_frames': 9, 'n_teacher_labels': 5, 'n_dft_calls': 3, 'n_halts': 1, 'n_rounds': 2, 'n_walkers': 1,
         'md_steps_done': 40, 'md_steps_goal': 40, 'root_uuid': root.uuid, 'exit_status': 0,
     }
     assert {name: summary[name] for name in expected} == expected
@@ -156,6 +161,12 @@ def test_numbers_of_a_known_run(root):
     assert summary['core_force_rmse_before_eV_per_A'] == pytest.approx(half, rel=1e-9)
     assert [point['n_dft_calls'] for point in collected['learning']] == [0, 2]
     assert [segment['outcome'] for segment in collected['segments']] == ['halted', 'goal']
+    labels = [step['label'] for step in collected['phases']]
+    assert labels[4:] == ['round_01_explore', 'round_01_cutout_walker_1', 'round_01_finetune', 'round_02_explore']
+    (walker,) = collected['walkers']
+    assert (walker['stretches'], walker['halts'], walker['step'], walker['goal']) == (2, 1, 40, 40)
+    assert collected['halts'] == [{'round': 1, 'walker': 'walker_1', 'step': 10, 'atom': 3, 'gamma': 6.0}]
+    assert [row['what'] for row in collected['notes']] == ['event 1: a bigger core']
     assert collected['settings'] == {'md': {'n_steps': 40, 'timestep_ps': 0.002}, 'seed': 7}
 
 
@@ -165,6 +176,7 @@ def test_report_is_one_page_with_a_potential_to_run(root, tmp_path):
     assert page.count('src="data:image/png;base64,') == 5
     assert 'http' not in page
     assert 'reached its MD goal' in page
+    assert 'event 1: a bigger core' in page
     assert json.loads((tmp_path / 'out' / 'summary.json').read_text()) == json.loads(json.dumps(summary))
     script = (tmp_path / 'out' / 'potential' / 'in.lmp').read_text()
     assert 'pair_style pace/extrapolation' in script

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from .provenance import ProcessRow, call_tree, children_of, descendants
+from .walkers import collect_halts, collect_notes, collect_walkers, place_of
 
 ROOT = 'HierarchicalDistillationWorkChain'
 PHASES = {
@@ -17,15 +17,14 @@ PHASES = {
     'finetuning': 'FinetuneWorkChain',
 }
 LEARNING = 'LearningWorkChain'
-HALTS = ('halted', 'danger')
-ROUND = re.compile(r'round_(?P<round>\d+)_[a-z]+(_(?P<walker>walker_\d+))?')
 
 
 def collect_run(root: int) -> dict[str, Any]:
     """Return everything the report shows of the run ``root``.
 
-    Keys: ``run`` (identity, state, wall_s), ``phases`` (one row a step), ``counts``, ``gates``, ``segments`` (γ by MD
-    step), ``learning`` (core force RMSE in eV/Å by DFT calls), ``parity`` (core forces in eV/Å), ``settings``.
+    Keys: ``run`` (identity, state, wall_s), ``phases`` (one row a step), ``counts``, ``walkers``, ``halts``, ``notes``
+    (what the root did about them), ``gates``, ``segments`` (γ by MD step), ``learning`` (core force RMSE in eV/Å by DFT
+    calls), ``parity`` (core forces in eV/Å), ``settings``.
     """
     from aiida import orm
 
@@ -38,6 +37,7 @@ def collect_run(root: int) -> dict[str, Any]:
     held_out = node.outputs.held_out_dataset if 'held_out_dataset' in node.outputs else None
     learning, parity = evaluate_generations(generations, held_out)
     segments = collect_segments(rows, phases)
+    walkers = collect_walkers([step | _outcome(step['pk']) for step in phases if step['phase'] == 'exploration'])
     return {
         'run': {
             'pk': node.pk,
@@ -50,7 +50,10 @@ def collect_run(root: int) -> dict[str, Any]:
             'wall_s': rows[0].wall_s,
         },
         'phases': phases,
-        'counts': collect_counts(node, rows, phases),
+        'counts': collect_counts(node, rows, phases, walkers),
+        'walkers': walkers,
+        'halts': collect_halts(rows),
+        'notes': collect_notes(node),
         'gates': collect_gates(phases),
         'segments': segments,
         'learning': learning,
@@ -62,7 +65,7 @@ def collect_run(root: int) -> dict[str, Any]:
 def collect_phases(rows: Sequence[ProcessRow]) -> list[dict[str, Any]]:
     """Return one row for each step of the root, those of a round of learning one by one.
 
-    Keys: label, phase, seconds, exit status, SCFs below it, `round` and `walker` (0 and '' where it has none).
+    Keys: label, phase, seconds, exit status, SCFs below it, `round` and `walker`.
     """
     names = {process: phase for phase, process in PHASES.items()}
     table = children_of(rows)
@@ -78,14 +81,12 @@ def collect_phases(rows: Sequence[ProcessRow]) -> list[dict[str, Any]]:
         if row.process_label not in names:
             continue
         below = descendants(rows, row.pk)
-        found = ROUND.match(label)
         steps.append(
             {
                 'pk': row.pk,
                 'label': label,
                 'phase': 'held_out' if label.startswith('held_out') else names[row.process_label],
-                'round': int(found['round']) if found else 0,
-                'walker': (found['walker'] or '') if found else '',
+                **place_of(label),
                 'process': row.process_label,
                 'wall_s': row.wall_s,
                 'state': row.state,
@@ -96,19 +97,19 @@ def collect_phases(rows: Sequence[ProcessRow]) -> list[dict[str, Any]]:
     return sorted(steps, key=lambda step: step['pk'])
 
 
-def collect_counts(node: Any, rows: Sequence[ProcessRow], phases: Sequence[dict[str, Any]]) -> dict[str, int]:
+def collect_counts(
+    node: Any, rows: Sequence[ProcessRow], phases: Sequence[dict[str, Any]], walkers: Sequence[dict[str, Any]]
+) -> dict[str, int]:
     """Return how many structures were made, labelled by the teacher, computed by DFT, and how far the MD came."""
-    ends = [step | _outcome(step['pk']) for step in phases if step['phase'] == 'exploration']
-    last = {end['walker']: end for end in ends}
     return {
         'n_frames': _produced_frames(rows, 'SampleCalculation'),
         'n_teacher_labels': _produced_frames(rows, 'LabelCalculation'),
         'n_dft_calls': sum(row.process_label == 'PwCalculation' for row in rows),
-        'n_halts': sum(end['outcome'] in HALTS for end in ends),
-        'n_rounds': len({end['round'] for end in ends}),
-        'n_walkers': max(len(last), 1),
-        'md_steps_done': sum(end['last_step'] for end in last.values()),
-        'md_steps_goal': sum(end['goal_step'] for end in last.values()) or int(node.inputs.md.get('n_steps', 0)),
+        'n_halts': sum(walker['halts'] for walker in walkers),
+        'n_rounds': len({step['round'] for step in phases if step['phase'] == 'exploration'}),
+        'n_walkers': max(len(walkers), 1),
+        'md_steps_done': sum(walker['step'] for walker in walkers),
+        'md_steps_goal': sum(walker['goal'] for walker in walkers) or int(node.inputs.md.get('n_steps', 0)),
     }
 
 

@@ -23,14 +23,19 @@ THRESHOLDS = {'add_train': ('learn above', GOOD), 'call_dft': ('call DFT', WARM)
 def draw_gamma(ax: Any, segments: Sequence[Mapping[str, Any]], *, thresholds: Mapping[str, float]) -> None:
     """Draw the largest γ of the system against the MD step, one line a segment, a mark where the MD halted.
 
+    Each of several walkers has a colour of its own.
+
     Not against time: a segment that went back before an excursion has half the timestep.
     """
+    names = list(dict.fromkeys(segment.get('walker', '') for segment in segments))
     for segment in segments:
         step = np.asarray(segment['step'], dtype=float)
         gamma = np.asarray(segment['max_gamma'], dtype=float)
         if not len(step):
             continue
-        ax.plot(step, gamma, color=CALM, linewidth=1.1)
+        walker = segment.get('walker', '')
+        own = {'color': f'C{names.index(walker)}', 'label': walker} if len(names) > 1 else {'color': CALM}
+        ax.plot(step, gamma, linewidth=1.1, **own)
         if segment['outcome'] in ('halted', 'danger'):
             ax.axvline(step[-1], color=ALARM, linewidth=0.8, linestyle=':')
             ax.plot(step[-1:], gamma[-1:], marker='v', color=ALARM, markersize=8, linestyle='none', label='halt')

@@ -107,7 +107,7 @@ def render_page(
 <p class="lead">Began {run['began']}, took {summary['wall_s']:.0f} s, {verdict}. Node {run['uuid']}.</p>
 <div class="tiles">{_tiles(summary)}</div>
 {_figure('gamma', images)}<div class="pair">{pairs}</div>
-<h2>Steps</h2>{_steps(collected['phases'])}
+{_walkers(collected)}<h2>Steps</h2>{_steps(collected['phases'])}
 <h2>Gates</h2>{_gates(collected['gates'])}
 {_usage(lines)}
 <h2>Settings</h2><pre>{html.escape(json.dumps(collected['settings'], indent=1))}</pre>
@@ -159,6 +159,25 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     top = ''.join(f'<th>{html.escape(name)}</th>' for name in head)
     body = ''.join(f'<tr>{"".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)}</tr>' for row in rows)
     return f'<table><tr>{top}</tr>{body}</table>'
+
+
+def _walkers(collected: Mapping[str, Any]) -> str:
+    """Return walkers, halts and what was done about them; nothing before the first MD."""
+    if not collected['walkers']:
+        return ''
+    walkers = [
+        (each['walker'], each['stretches'], each['halts'], each['outcome'], f'{each["step"]} / {each["goal"]}')
+        for each in collected['walkers']
+    ]
+    parts = ['<h2>Walkers</h2>', html_table(('walker', 'stretches of MD', 'halts', 'last end', 'MD steps'), walkers)]
+    if collected['halts']:
+        rows = [(*(halt[key] for key in ('round', 'walker', 'step', 'atom')), _number(halt['gamma'])) for halt in
+                collected['halts']]  # fmt: skip
+        parts += ['<h2>Halts</h2>', html_table(('round', 'walker', 'MD step', 'atom', 'γ'), rows)]
+    if collected['notes']:
+        rows = [(note['round'], note['walker'], note['what']) for note in collected['notes']]
+        parts += ['<h2>Beside learning</h2>', html_table(('round', 'walker', 'what'), rows)]
+    return ''.join(parts)
 
 
 def _steps(phases: Sequence[Mapping[str, Any]]) -> str:
