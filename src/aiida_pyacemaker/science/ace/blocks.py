@@ -18,7 +18,7 @@ from .active_set import CandidateStream, fill, results_of
 from .design.row_source import Baseline, FrameRows, learnt_environments, rows_of_frames
 from .least_squares import StreamedFactor, triangle_of, without_zero
 from .potential import AcePotential
-from .weights import KINDS, RowFactors, RowWeights
+from .weights import KINDS, RowFactors, RowWeights, mean_force_weight
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,8 @@ class FitBlock:
     frozen: what must be equal to add blocks; theory: kind of theory of the labels; n_unweighted: labelled frames that
     gave no row because all their weights are 0; fingerprints: (k,) of the structures, ascending;
     n_duplicates: frames whose structure is that of an earlier one, they count twice; folds: the factors of
-    the groups of frames that cross-validation leaves out, empty where none was asked for.
+    the groups of frames that cross-validation leaves out, empty where none was asked for; mean_force_weight: see
+    `.weights.mean_force_weight`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class FitBlock:
     fingerprints: NDArray[np.uint64]
     n_duplicates: int = 0
     n_unweighted: int = 0
+    mean_force_weight: float = 1.0
     folds: tuple[Mapping[str, Array], ...] = ()
 
     def parts(self) -> list[Array]:
@@ -104,6 +106,7 @@ class FitBlock:
             'content_digest': self.content_digest,
             'n_unweighted': self.n_unweighted,
             'n_duplicates': self.n_duplicates,
+            'mean_force_weight': self.mean_force_weight,
         }
         arrays: dict[str, Any] = {f'factor_{kind}': factor for kind, factor in self.factors.items()}
         arrays |= {f'candidates_{element}': rows for element, rows in self.candidates.items()}
@@ -230,6 +233,7 @@ def make_fit_block(
         fingerprints=fingerprints,
         n_duplicates=len(frames) - len(fingerprints),
         n_unweighted=n_unweighted,
+        mean_force_weight=mean_force_weight(frames),
     )
 
 

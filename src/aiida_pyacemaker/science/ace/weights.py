@@ -124,6 +124,17 @@ def weigh_frame(
     )
 
 
+def mean_force_weight(frames: Frames) -> float:
+    """Return the mean ``force_weight`` of the atoms whose forces are labelled and count, 1 where none does.
+
+    Weights within a source are normalised away; by this mean, a factor on DFT sources, those of cutouts, which state
+    how well their label is known, compare with other rounds' and with complete frames.
+    """
+    labelled = np.repeat((frames.label_mask & HAS_FORCES) > 0, np.diff(frames.offsets))
+    counted = frames.force_weight[labelled & (frames.force_weight > 0)]
+    return float(counted.mean()) if len(counted) else 1.0
+
+
 def huber_factors(residuals: Array, threshold: float) -> Array:
     """Return min(1, threshold σ/|r|), σ = 1.4826 median |r| (Huber, Ann. Math. Stat. 35, 73, 1964); NaN gives 1."""
     size = np.abs(residuals)

@@ -10,6 +10,7 @@ from typing import Any
 from ..ace import AcePotential
 from ..ace.basis import pacemaker_section
 from ..ace.blocks import theory_of
+from ..ace.weights import mean_force_weight
 from ..baseline import PairBaseline
 from ..config import FitConfig, PacemakerConfig
 from ..frames import Frames
@@ -49,9 +50,9 @@ def make_job(
 ) -> FitJob:
     """Return the job of ``settings`` (elements, fit, pacemaker, factors, own_zero) on ``frames`` by source.
 
-    A source counts its factor, times ``fit.weight_dft`` where its labels are DFT's. With a ``previous`` student its
-    baseline and reference energies hold, and the sources in ``own_zero`` are moved to its zero; without one,
-    ``reference`` says them.
+    A source counts its factor, times ``fit.weight_dft`` and the mean weight of its forces where its labels are DFT's.
+    With a ``previous`` student its baseline and reference energies hold, and the sources in ``own_zero`` are moved to
+    its zero; without one, ``reference`` says them.
     """
     fit = FitConfig.model_validate(settings.get('fit') or {})
     elements = tuple(sorted(settings['elements']))
@@ -64,7 +65,8 @@ def make_job(
     factors, own_zero = settings.get('factors') or {}, set(settings.get('own_zero') or ())
     sources = {}
     for name, part in frames.items():
-        factor = factors.get(name, 1.0) * (fit.weight_dft if theory_of(part) == 'dft' else 1.0)
+        theory = fit.weight_dft * mean_force_weight(part) if theory_of(part) == 'dft' else 1.0
+        factor = factors.get(name, 1.0) * theory
         learnt = part.without_flagged() if fit.flagged_labels == 'leave_out' else part
         source = drop_close_atoms(Source(frames=learnt, factor=factor), known)
         if previous is not None and name in own_zero:
