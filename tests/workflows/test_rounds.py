@@ -298,6 +298,15 @@ def test_a_halted_walker_may_go_back_and_meet_its_event_again_without_paying(pla
     assert last.restart.get_content() == 'end of round_02_explore' and last.previous_potential == first.potential
 
 
+def test_an_oracle_is_asked_once_and_dft_when_the_event_comes_back(play):
+    halts = [('halted', 100, VACANCY), ('halted', 110, VACANCY), ('goal', GOAL, PERFECT)]
+    stop, script = play({'walker_1': halts}, strategy={'use_tiered_oracle': True})
+    assert stop is None
+    first, again = script.asked['round_01_learn'], script.asked['round_02_learn']
+    assert first.cutout['oracle_threshold_eV_per_A'].value == 0.3  # that of protocol `fast`
+    assert (first.to_dft.get_list(), again.to_dft.get_list()) == ([], ['walker_1'])
+
+
 @pytest.mark.parametrize('strategy', [{}, DECOUPLED])
 def test_budgets_are_over_all_walkers(play, strategy):
     """One SCF is paid; the next halt, of another walker, ends the run."""

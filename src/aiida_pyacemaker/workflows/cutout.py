@@ -13,9 +13,11 @@ from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science.config import CutoutConfig
+from ..science.cutout import cap_elements, cap_pseudos
 from .dft.label_dft import DftLabelWorkChain
 from .input_checks import check_elements
 from .labels import join_datasets, report_cutouts, transfer_labels
+from .oracle import TieredOracleWorkChain, validate_threshold
 from .ports import TaskSteps, add_shared_ports
 from .protocol import DEFAULT_OPTIONS, load_protocol, merge
 from .submission import call_once
@@ -51,13 +53,17 @@ class CutoutWorkChain(TaskSteps, WorkChain):
             required=False,
             help='Scheduler options of the SCFs, if others.',
         )
+        spec.input('oracle_threshold_eV_per_A', valid_type=orm.Float, required=False, validator=validate_threshold,
+                   help='Up to this uncertainty on the core the teacher labels a cluster, DFT above.')  # fmt: skip
         spec.inputs.validator = validate_inputs
         spec.outline(cls.run_cutout, cls.inspect_cutout, cls.run_dft, cls.inspect_dft, cls.results)
-        spec.output('label_dataset', valid_type=AtomicDatasetData, help='Clusters with their DFT labels.')
+        spec.output('label_dataset', valid_type=AtomicDatasetData, help='Clusters with their labels.')
         spec.output(
             'training_dataset', valid_type=AtomicDatasetData, help='Untouched surroundings with DFT core forces.'
         )
         spec.output('quarantine', valid_type=AtomicDatasetData, required=False, help='Clusters that have no label.')
+        spec.output('routing', valid_type=orm.ArrayData, required=False,
+                    help='With an oracle: rows that the teacher labelled, rows of DFT, what decided.')  # fmt: skip
         spec.output('report', valid_type=orm.Dict, help='Epicentres, acceptance, rejections, SCF runs, failures.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_CUTOUT', message='Nothing was cut out: {message}.')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_DFT', message='No cluster was labelled: {message}.')
@@ -119,21 +125,27 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         return None
 
     def run_dft(self) -> Any:
-        """Label the clusters."""
+        """Label the clusters by DFT, or by the teacher where an oracle finds it sure."""
+        dft = {'options': self.inputs.options, **self.inputs.dft}
+        dataset = self.ctx.cutout.outputs.label_geometry
+        if 'oracle_threshold_eV_per_A' not in self.inputs:
+            return ToContext(dft=self.submit_once('dft', DftLabelWorkChain, {**dft, 'dataset': dataset}))
         inputs = {
-            'options': self.inputs.options,
-            **self.inputs.dft,
-            'dataset': self.ctx.cutout.outputs.label_geometry,
+            **{port: self.inputs[port] for port in ('task_code', 'options', 'teacher')},
+            'dataset': dataset,
+            'threshold_eV_per_A': self.inputs.oracle_threshold_eV_per_A,
+            'reference': {'dft': dft},
         }
-        return ToContext(dft=self.submit_once('dft', DftLabelWorkChain, inputs))
+        return ToContext(dft=self.submit_once('oracle', TieredOracleWorkChain, inputs))
 
     def inspect_dft(self) -> Any:
         """Attach what was paid; go on with the labels there are."""
         dft = self.ctx.dft.outputs
         if 'report' in dft:
             self.out('report', call_once(self, 'report', report_cutouts, self.ctx.cutout.outputs.report, dft.report))
-        if 'quarantine' in dft:
-            self.out('quarantine', dft.quarantine)
+        for name in ('quarantine', 'routing'):
+            if name in dft:
+                self.out(name, dft[name])
         if 'labels' not in dft:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_DFT.format(message='; '.join(self.failed('dft')))
         return None
@@ -147,7 +159,7 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         nodes = (self.ctx.cutout.outputs.training_geometry, labels, dft.report)
         self.out('label_dataset', labels)
         self.out('training_dataset', call_once(self, 'transfer_labels', transfer_labels, *nodes))
-        if self.ctx.dft.exit_status == DftLabelWorkChain.exit_codes.BUDGET_SPENT.status:
+        if self.ctx.dft.exit_status == DftLabelWorkChain.exit_codes.BUDGET_SPENT.status:  # the oracle's is the same
             return self.exit_codes.BUDGET_SPENT.format(message=self.ctx.dft.exit_message)
         return None
 
@@ -159,8 +171,14 @@ def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
     if len(inputs['frames']) != len(inputs['steps'].get_list()):
         return f'steps: {len(inputs["steps"].get_list())} for {len(inputs["frames"])} frames, need one a frame'
     settings = CutoutConfig.model_validate(inputs['cutout'].get_dict())
-    needed = [*inputs['frames'].elements, *([settings.passivation_element] if settings.enable_passivation else [])]
+    elements = list(inputs['frames'].elements)
+    needed = [*elements, *cap_elements(elements, settings)]
     known = inputs['teacher'].base.attributes.get('elements')
     message = check_elements(needed, known, port='teacher', remedy='give a model that was trained on it')
     pseudos = inputs['dft'].get('pw', {}).get('pseudos', {})
-    return message or check_elements(needed, pseudos, port='dft.pw.pseudos', remedy='give a UPF for each element')
+    return message or check_elements(
+        [*elements, *cap_pseudos(elements, settings)],
+        pseudos,
+        port='dft.pw.pseudos',
+        remedy='give a UPF for each; H<number> is that of a cap on an element, or set cutout.fractional_caps false',
+    )

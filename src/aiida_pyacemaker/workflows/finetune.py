@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ToContext, WorkChain
+from aiida.engine import ToContext, WorkChain, if_
 
 from ..calculations.finetune import FinetuneCalculation
 from ..calculations.label import LabelCalculation
@@ -23,7 +23,11 @@ from .trainers import BLOCK_TYPES, Lesson, TrainerSteps, add_block_outputs, add_
 
 
 class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
-    """Train the teacher on DFT, let it label frames around the halt, add these and the DFT rows to the student."""
+    """Train the teacher on DFT, let it label frames around the halt, add these and the DFT rows to the student.
+
+    A teacher that cannot be trained (a plug-in) stays as it is and labels nothing around the halt, where it was found
+    wanting: DFT alone goes into the student.
+    """
 
     PROTOCOL = 'finetune'
 
@@ -55,7 +59,8 @@ class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
             'label_datasets',
             valid_type=AtomicDatasetData,
             dynamic=True,
-            help='Label geometries with DFT forces by name, all so far, for the teacher.',
+            required=False,
+            help='Label geometries with DFT forces by name, all so far, for the teacher; none: it stays as it is.',
         )
         spec.input_namespace(
             'training_datasets',
@@ -74,17 +79,21 @@ class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         )
         spec.inputs.validator = validate_inputs
         spec.outline(
-            cls.finetune_teacher,
-            cls.inspect_finetune_teacher,
-            cls.sample_surrogates,
-            cls.inspect_sample_surrogates,
-            cls.label_surrogates,
-            cls.inspect_label_surrogates,
+            if_(cls.should_finetune_teacher)(
+                cls.finetune_teacher,
+                cls.inspect_finetune_teacher,
+            ),
+            if_(cls.should_label_around)(
+                cls.sample_surrogates,
+                cls.inspect_sample_surrogates,
+                cls.label_surrogates,
+                cls.inspect_label_surrogates,
+            ),
             cls.fit,
             cls.inspect_fit,
             cls.results,
         )
-        spec.output('teacher', valid_type=TeacherModelData, help='The teacher that has seen DFT.')
+        spec.output('teacher', valid_type=TeacherModelData, help='The teacher that has seen DFT, or as it was.')
         spec.output('potential', valid_type=AcePotentialData, help='The student that has seen DFT.')
         add_block_outputs(spec)
         spec.output('metrics', valid_type=orm.Dict, help='Errors by source, sizes, ridge, what happened to old labels.')
@@ -92,6 +101,21 @@ class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SAMPLE', message='Making surrogates failed: {message}.')
         spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_LABEL', message='Labelling surrogates failed: {message}.')
         spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_FIT', message='Updating the student failed: {message}.')
+
+    def should_finetune_teacher(self) -> bool:
+        """Return whether the teacher can learn, and from what; say so when it cannot."""
+        teacher = self.inputs.teacher
+        self.ctx.teacher = teacher
+        if not teacher.is_trainable:
+            self.report(f'a teacher of the family {teacher.family} stays as it is: DFT alone goes into the student')
+        elif not self.inputs.get('label_datasets'):
+            self.report('no DFT label is new: the teacher stays as it is')
+            return False
+        return bool(teacher.is_trainable)
+
+    def should_label_around(self) -> bool:
+        """Return whether the teacher is worth asking around the halt: none that was found wanting and cannot learn."""
+        return bool(self.inputs.teacher.is_trainable)
 
     def finetune_teacher(self) -> Any:
         """Train the teacher on all DFT labels so far."""
@@ -151,15 +175,16 @@ class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     def fit(self) -> Any:
         """Solve again with the new rows; old labels of the teacher count less, as the settings say."""
         settings = self.read_settings('fit')
-        surrogates = f'surrogate_{self.inputs.generation.value:02d}'
+        labelled = self._surrogates()
         self.ctx.blocks = keep_blocks(self.inputs.blocks, settings)
-        factors = old_factors(self.ctx.blocks, settings)
-        new = sorted([*self.inputs.training_datasets, surrogates])
+        has_changed = 'finetune_teacher' in self.ctx or any(block.theory == 'dft' for block in self.ctx.blocks.values())
+        factors = old_factors(self.ctx.blocks, settings) if has_changed else {}
+        new = sorted([*self.inputs.training_datasets, *labelled])
         self.report(f'new blocks {", ".join(new)}; old labels: {settings.old_teacher_policy}, factors {factors}')
         self.ctx.rows = {name: node for name, node in self.inputs.get('rows', {}).items() if name in self.ctx.blocks}
         lesson = Lesson(
-            datasets={**self.inputs.training_datasets, surrogates: self.ctx.label_surrogates.outputs.dataset},
-            rows={**self.ctx.rows, surrogates: self.ctx.label_surrogates.outputs.kept},
+            datasets={**self.inputs.training_datasets, **{name: said.dataset for name, said in labelled.items()}},
+            rows={**self.ctx.rows, **{name: said.kept for name, said in labelled.items()}},
             blocks=self.ctx.blocks,
             potential=self.inputs.potential,
             settings={
@@ -175,6 +200,8 @@ class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         failed = self.fit_failed('fit')
         if failed:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FIT.format(message='; '.join(failed))
+        for name, above in atoms_above_call(self.ctx.fit.outputs.metrics, self.inputs.training_datasets).items():
+            self.report(f'{name}: {above} trained core atoms are still above the call threshold')
         return None
 
     def results(self) -> None:
@@ -182,8 +209,24 @@ class FinetuneWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         self.out('teacher', self.ctx.teacher)
         self.attach_fit(self.ctx.fit, self.ctx.blocks, self.ctx.rows)
 
+    def _surrogates(self) -> dict[str, Any]:
+        """Return the outputs of the labelling around the halt by block; none without a new teacher."""
+        if 'label_surrogates' not in self.ctx:
+            return {}
+        return {f'surrogate_{self.inputs.generation.value:02d}': self.ctx.label_surrogates.outputs}
+
     def _elements(self) -> list[str]:
         return list(self.inputs.elements.get_list() if 'elements' in self.inputs else self.inputs.potential.elements)
+
+
+def atoms_above_call(metrics: orm.Dict, names: Iterable[str]) -> dict[str, int]:
+    """Return how many trained atoms of the sources ``names`` have a γ above call after the fit, where any has.
+
+    A trainer that grades nothing reports nothing.
+    """
+    sources = metrics.get_dict().get('sources', {})
+    counts = {name: sources.get(name, {}).get('trained_atoms_above_call', {}).get('n_atoms', 0) for name in names}
+    return {name: count for name, count in counts.items() if count}
 
 
 def keep_blocks(blocks: Mapping[str, Any], settings: FitConfig) -> dict[str, Any]:
@@ -203,10 +246,10 @@ def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
     message = check_trainer(inputs)
     if message:
         return message
-    if any(name not in inputs for name in ('blocks', 'training_datasets', 'generation', 'label_datasets')):
+    if any(name not in inputs for name in ('blocks', 'training_datasets', 'generation')):
         return None
-    if not inputs['label_datasets']:
-        return 'label_datasets: is empty; give at least one dataset of label geometries with DFT forces'
+    if not inputs.get('label_datasets') and not inputs['training_datasets']:
+        return 'label_datasets: is empty, and training_datasets; give at least one dataset with forces to learn'
     new = {*inputs['training_datasets'], f'surrogate_{inputs["generation"].value:02d}'}
     taken = sorted(new & set(inputs['blocks']))
     return f'blocks: {", ".join(taken)} exist already; give new data new names, a new `generation`' if taken else None

@@ -194,9 +194,9 @@ def validate_teacher(node: TeacherModelData, _: Any) -> str | None:
     return 'teacher: one model has no uncertainty to route by; give a committee'
 
 
-def validate_threshold(node: orm.Float, _: Any) -> str | None:
+def validate_threshold(node: orm.Float | None, _: Any) -> str | None:
     """Refuse what is no threshold."""
-    return None if node.value > 0 else f'threshold_eV_per_A = {node.value}, allowed: more than 0'
+    return None if node is None or node.value > 0 else f'threshold_eV_per_A = {node.value}, allowed: more than 0'
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from .base import Count, Positive, Settings
 from .selection import SelectionConfig
@@ -95,6 +95,7 @@ class DistillationConfig(Settings):
 
     ``learning_curve``: parts of the labels that a student is fitted to as well; where twice as many frames promise an
     error lower by ``worth_gain`` or more, another pool is made, ``max_rounds`` in all at most.
+    ``enable: false`` leaves phases 1 and 2 out of a loop that is given its `potential`.
     ``mace_model_path`` names the teacher for a builder that is given none: a file, a foundation model or a plug-in.
     """
 
@@ -109,10 +110,3 @@ class DistillationConfig(Settings):
     max_rounds: Count = 1
     selection: SelectionConfig = SelectionConfig()
     pool: PoolConfig = PoolConfig()
-
-    @field_validator('enable')
-    @classmethod
-    def _start_without_teacher_exists(cls, value: bool) -> bool:
-        if not value:
-            raise ValueError('enable: false, a start without the teacher, is not built yet; allowed: true')
-        return value

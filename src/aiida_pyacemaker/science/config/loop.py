@@ -44,7 +44,8 @@ class LoopStrategyConfig(Settings):
     labels are computed; a ``halted_walker`` waits for its labels, or goes back before the excursion with other random
     forces. Halt number ``max_event_repeats`` on one event within ``event_memory_steps`` MD steps (of all walkers)
     is cut with a bigger core, the next is labelled whole if the frame has no more than ``cutout.max_frame_atoms``, the
-    next ends the run.
+    next ends the run. use_tiered_oracle: where the committee of teachers is surer than
+    ``distillation.uncertainty_threshold`` it labels a halt, DFT elsewhere and when the event comes back.
     """
 
     walkers: tuple[WalkerConfig, ...] = ()
@@ -59,16 +60,6 @@ class LoopStrategyConfig(Settings):
     baseline_potential_type: Literal['LJ', 'ZBL'] = 'LJ'
     thresholds: ActiveLearningThresholds = ActiveLearningThresholds()
     budget: BudgetConfig = BudgetConfig()
-
-    @field_validator('use_tiered_oracle')
-    @classmethod
-    def _oracle_exists(cls, value: bool) -> bool:
-        if value:
-            raise ValueError(
-                'use_tiered_oracle: the oracle within the loop is not built yet, there the teacher would learn its own '
-                'labels; allowed: false (pyacemaker.oracle runs by itself)'
-            )
-        return value
 
     @field_validator('incremental_update')
     @classmethod

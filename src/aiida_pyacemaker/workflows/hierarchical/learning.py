@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from aiida import orm
-from aiida.engine import ToContext, WorkChain
+from aiida.engine import ToContext, WorkChain, calcfunction
 
 from ...data.ace_potential import AcePotentialData
 from ...data.dataset import AtomicDatasetData
@@ -19,6 +20,7 @@ from ..labels import join_datasets
 from ..protocol import DEFAULT_OPTIONS
 from ..submission import SubmitOnce, call_once, derived_seed
 
+KINDS = {'dft': 'dft_', 'teacher': 'halt_'}  # theory of a training geometry -> how its dataset is called
 SHARED = ('task_code', 'options', 'potential', 'teacher', 'thresholds')
 
 
@@ -44,6 +46,8 @@ class LearningWorkChain(SubmitOnce, WorkChain):
         spec.input_namespace('escalated', valid_type=orm.Dict, dynamic=True, required=False,
                              validator=validate_escalated,
                              help='Other settings of the cutouts of a walker, see `CutoutConfig`.')  # fmt: skip
+        spec.input('to_dft', valid_type=orm.List, default=lambda: orm.List([]),
+                   help='Walkers whose halts DFT labels, whatever an oracle says.')  # fmt: skip
         spec.input_namespace('earlier', valid_type=AtomicDatasetData, dynamic=True, required=False,
                              help='Label geometries with DFT forces of earlier rounds.')  # fmt: skip
         empty = {'populate_defaults': True, 'validator': None}
@@ -59,9 +63,11 @@ class LearningWorkChain(SubmitOnce, WorkChain):
         spec.outline(cls.run_cutouts, cls.inspect_cutouts, cls.run_finetuning, cls.inspect_finetuning)
         spec.output_namespace('reports', valid_type=orm.Dict, dynamic=True, required=False,
                               help='What was cut, paid and rejected, by walker.')  # fmt: skip
-        for name, kind in (('label_datasets', 'Label'), ('training_datasets', 'Training')):
-            spec.output_namespace(name, valid_type=AtomicDatasetData, dynamic=True, required=False,
-                                  help=f'{kind} geometries with DFT forces, by round and walker.')  # fmt: skip
+        spec.output_namespace('label_datasets', valid_type=AtomicDatasetData, dynamic=True, required=False,
+                              help='Label geometries with DFT forces, by round and walker.')  # fmt: skip
+        spec.output_namespace('training_datasets', valid_type=AtomicDatasetData, dynamic=True, required=False,
+                              help='Training geometries by round and walker: `dft_..` has the forces of DFT, '
+                              '`halt_..` of a teacher that was sure.')  # fmt: skip
         spec.expose_outputs(FinetuneWorkChain)
         for port in FinetuneWorkChain.spec().outputs:
             spec.outputs[port].required = False
@@ -84,31 +90,36 @@ class LearningWorkChain(SubmitOnce, WorkChain):
     def _cutout_inputs(self, name: str, share: int) -> dict[str, Any]:
         given = self.inputs.cutout
         alone = len(self.inputs.frames) == 1
+        if name in self.inputs.to_dft.get_list():
+            given = {port: value for port, value in given.items() if port != 'oracle_threshold_eV_per_A'}
         return {
             **given,
             **self._shared(),
-            'cutout': self.inputs.get('escalated', {}).get(name, given.cutout),
+            'cutout': self.inputs.get('escalated', {}).get(name, given['cutout']),
             'frames': self.inputs.frames[name],
             'steps': self.inputs.steps[name],
-            'n_epicentres': orm.Int(min(given.n_epicentres.value, share)),
-            'dft': {**given.dft, 'max_calls': orm.Int(share)},
-            'seed': given.seed if alone else orm.Int(derived_seed(given.seed.value, name)),
+            'n_epicentres': orm.Int(min(given['n_epicentres'].value, share)),
+            'dft': {**given['dft'], 'max_calls': orm.Int(share)},
+            'seed': given['seed'] if alone else orm.Int(derived_seed(given['seed'].value, name)),
         }
 
     def inspect_cutouts(self) -> Any:
         """Attach what was paid and learnt; a halt without a label is no reason to throw away those of others."""
-        labels, training, said = {}, {}, []
+        labels: dict[str, AtomicDatasetData] = {}
+        training: dict[str, AtomicDatasetData] = {}
+        said = []
         for name in self.ctx.walkers:
             child = self.ctx[name]
             if 'report' in child.outputs:
                 self.out(f'reports.{name}', child.outputs.report)
             if 'training_dataset' in child.outputs:
-                labels[self._name(name)] = child.outputs.label_dataset
-                training[self._name(name)] = child.outputs.training_dataset
+                for kind, prefix in KINDS.items():
+                    training |= self._of_theory(child.outputs.training_dataset, kind, f'{prefix}{self._name(name)}')
+                labels |= self._of_theory(child.outputs.label_dataset, 'dft', f'dft_{self._name(name)}')
             else:
                 said.append(f'{name}: {child.exit_message or child.process_state.value}')
                 self.report(f'no label: {said[-1]}')
-        if not labels:
+        if not training:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT.format(message='; '.join(said))
         self.out('label_datasets', labels)
         self.out('training_datasets', training)
@@ -122,7 +133,7 @@ class LearningWorkChain(SubmitOnce, WorkChain):
         inputs = {
             **self.inputs.finetune,
             **self._shared(),
-            'label_datasets': {**self.inputs.get('earlier', {}), **self.ctx.labels},
+            'label_datasets': {**self.inputs.get('earlier', {}), **self.ctx.labels} if self.ctx.labels else {},
             'training_datasets': self.ctx.training,
             'halted': halted,
             'generation': self.inputs.generation,
@@ -141,10 +152,27 @@ class LearningWorkChain(SubmitOnce, WorkChain):
     def _shared(self) -> dict[str, Any]:
         return {port: self.inputs[port] for port in SHARED}
 
+    def _of_theory(self, dataset: AtomicDatasetData, kind: str, name: str) -> dict[str, AtomicDatasetData]:
+        """Return the rows of ``dataset`` with labels of this kind of theory under ``name``; nothing without any."""
+        kinds = {theory.get('kind') for theory in dataset.base.attributes.get('theories')}
+        if kind not in kinds:
+            return {}
+        if kinds == {kind}:
+            return {name: dataset}
+        return {name: call_once(self, f'rows_{dataset.uuid[:8]}_{kind}', take_theory, dataset, orm.Str(kind))}
+
     def _name(self, walker: str) -> str:
-        """Return the name of the labels of a halt: of the round, and of the walker where there are several."""
-        base = f'dft_{self.inputs.generation.value:02d}'
+        """Return the number of the round, and the walker where there are several."""
+        base = f'{self.inputs.generation.value:02d}'
         return base if len(self.inputs.frames) == 1 else f'{base}_{walker}'
+
+
+@calcfunction
+def take_theory(dataset: AtomicDatasetData, kind: orm.Str) -> AtomicDatasetData:
+    """Return the rows whose labels are of this kind of theory."""
+    frames = dataset.get_frames()
+    ours = [number for number, theory in enumerate(frames.theories) if theory.get('kind') == kind.value]
+    return AtomicDatasetData.from_frames(frames.select(np.flatnonzero(np.isin(frames.theory_id, ours))))
 
 
 def share_out(total: int, n_parts: int) -> Sequence[int]:

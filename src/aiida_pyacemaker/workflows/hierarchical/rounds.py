@@ -8,11 +8,12 @@ from aiida import orm
 from aiida.engine import ToContext
 
 from ..explore import ExplorationWorkChain
+from ..finetune import atoms_above_call
 from ..submission import call_once, find_called
 from ..trainers import read_blocks
 from . import events
 from .endings import Endings
-from .learning import LearningWorkChain
+from .learning import KINDS, LearningWorkChain
 from .walkers import DONE, READY, WAITING, in_state
 
 LEARNING = 'learning'
@@ -157,7 +158,7 @@ class RoundSteps(Endings):
             return self.exit_codes.EVENT_NOT_LEARNT.format(event=number + 1, **where)
         changed = events.escalate(settings, level, self.inputs.elements.get_list())
         cutout = None if changed is None else changed.model_dump()
-        self.ctx.queue.append({**halt, 'event': number, 'level': level, 'cutout': cutout})
+        self.ctx.queue.append({**halt, 'event': number, 'met': event['count'], 'level': level, 'cutout': cutout})
         return None
 
     def _roll_back(self, name: str, child: orm.ProcessNode) -> None:
@@ -218,10 +219,10 @@ class RoundSteps(Endings):
 
     def _note_stubborn(self, child: orm.ProcessNode, batch: list[dict[str, Any]]) -> None:
         """Count events once more whose own core atoms are still above the call threshold after the update."""
-        sources = child.outputs.metrics.get_dict().get('sources', {})
         for halt in batch:
-            names = [f'dft_{halt["round"]:02d}', f'dft_{halt["round"]:02d}_{halt["walker"]}']
-            above = sum(sources.get(name, {}).get('trained_atoms_above_call', {}).get('n_atoms', 0) for name in names)
+            number = f'{halt["round"]:02d}'
+            names = [f'{kind}{name}' for kind in KINDS.values() for name in (number, f'{number}_{halt["walker"]}')]
+            above = sum(atoms_above_call(child.outputs.metrics, names).values())
             if above:
                 self.ctx.events[halt['event']]['count'] += 1
                 self.report(
