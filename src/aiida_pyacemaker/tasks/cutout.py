@@ -21,7 +21,7 @@ from ..science.cutout import (
     LabelTheory,
     RejectedCutoutError,
     Workbench,
-    choose_policy,
+    cap_elements,
     cut_out,
     gather_epicentres,
 )
@@ -109,10 +109,6 @@ class CutoutTask(Task):
             raise TaskFailure(
                 'INVALID_INPUT', f'frames: {len(frames)} rows for {len(self.steps)} steps, need one step a row'
             )
-        try:
-            choose_policy({chemical_symbols[number] for number in frames.numbers}, self.cutout)
-        except ValueError as error:
-            raise TaskFailure('INVALID_INPUT', str(error)) from error
         return frames
 
     def _cut_all(
@@ -145,7 +141,7 @@ class CutoutTask(Task):
         except ValueError as error:
             raise TaskFailure('UNREADABLE_FILE', str(error)) from error
         present = {chemical_symbols[number] for number in frames.numbers}
-        caps = {self.cutout.passivation_element} if self.cutout.enable_passivation else set()
+        caps = set(cap_elements(present, self.cutout))
         _check_elements('potential', present, potential.elements)
         _check_elements('models', present | caps, teacher.elements)
         return potential, teacher_calculator(teacher)

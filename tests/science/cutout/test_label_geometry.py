@@ -7,7 +7,7 @@ from ase.build import bulk
 from ase.data import covalent_radii
 
 from aiida_pyacemaker.science.config import CutoutConfig
-from aiida_pyacemaker.science.cutout import RejectedCutoutError, choose_policy
+from aiida_pyacemaker.science.cutout import RejectedCutoutError, cap_elements, cap_pseudos
 from aiida_pyacemaker.science.cutout.caps import Caps, close_boundary, leave_out_for_parity, merge_clashing
 from aiida_pyacemaker.science.cutout.images import Images, bonded_neighbours, images_near, index_frame
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
@@ -144,11 +144,15 @@ def test_images_are_those_of_a_supercell(silicon):
     assert np.allclose(np.sort(np.linalg.norm(found.positions, axis=1)), want)
 
 
-def test_policy_is_found_or_refused_by_name():
-    assert choose_policy({'Si', 'C'}, ONE_ATOM) == 'covalent'
-    with pytest.raises(ValueError, match='Al, Ni'):
-        choose_policy({'Ni', 'Al'}, ONE_ATOM)
-    assert choose_policy({'Ga', 'As'}, CutoutConfig(policy='covalent')) == 'covalent'
+def test_caps_are_asked_for_only_where_bonds_may_be_cut():
+    assert cap_elements({'Si', 'C'}, ONE_ATOM) == ('H',)
+    assert cap_elements({'Ni', 'Al'}, ONE_ATOM) == cap_elements({'Mg', 'O'}, ONE_ATOM) == ()
+    assert cap_elements({'Si'}, CutoutConfig(policy='metal')) == ()
+    assert cap_elements({'Si'}, CutoutConfig(enable_passivation=False)) == ()
+    assert cap_pseudos({'Ga', 'As'}, ONE_ATOM) == ('H', 'H33', 'H31')
+    assert (
+        cap_pseudos({'Si', 'O'}, ONE_ATOM) == cap_pseudos({'Ga', 'As'}, CutoutConfig(fractional_caps=False)) == ('H',)
+    )
 
 
 def test_molecule_in_a_box_is_taken_as_it_is():

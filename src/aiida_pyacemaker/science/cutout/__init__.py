@@ -1,6 +1,6 @@
-"""Cutouts: a small cluster for ``pw.x`` and the untouched surroundings for the student, both about one atom."""
+"""Cutouts: what ``pw.x`` sees and the untouched surroundings for the student, both about one atom."""
 
-from .cut import Cutout, RejectedCutoutError, Workbench, choose_policy, cut_out
+from .cut import Cutout, RejectedCutoutError, Workbench, cap_elements, cap_pseudos, cut_out
 from .epicentres import Epicentre, EpicentreRule, choose_epicentres, gather_epicentres
 from .theory import LabelTheory
 
@@ -11,8 +11,9 @@ __all__ = [
     'LabelTheory',
     'RejectedCutoutError',
     'Workbench',
+    'cap_elements',
+    'cap_pseudos',
     'choose_epicentres',
-    'choose_policy',
     'cut_out',
     'gather_epicentres',
 ]

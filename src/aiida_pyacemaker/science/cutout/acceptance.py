@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..ace import AcePotential, evaluate
 from ..frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
+from .charges import dipole
 from .images import FrameIndex, smallest_distance_ratio
 from .label_geometry import LabelGeometry, RejectedCutoutError
 from .theory import LabelTheory
@@ -132,13 +133,15 @@ def check_label_geometry(
 def describe_label_geometry(geometry: LabelGeometry, theory: LabelTheory) -> dict[str, Any]:
     """Return how many atoms each shell has and how many electrons all have; reject a count that is no whole number.
 
-    ``odd_electrons`` is true where a level stays half filled.
+    ``odd_electrons`` is true where a level stays half filled; ``dipole_D`` is that of point charges.
     """
     shell = geometry.shell
     electrons = theory.electrons(geometry.atoms, shell)
     if abs(electrons - round(electrons)) > WHOLE:
         raise RejectedCutoutError(f'{electrons:g} electrons are no whole number: the fractional caps do not add up')
+    moment = {} if geometry.atoms.pbc.any() else {'dipole_D': dipole(geometry.atoms)}
     return {
+        **moment,
         'n_atoms': len(shell),
         'n_core': int((shell == SHELL_CORE).sum()),
         'n_frozen': int((shell == SHELL_FROZEN).sum()),

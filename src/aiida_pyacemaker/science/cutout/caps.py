@@ -31,6 +31,17 @@ class Caps:
     def __len__(self) -> int:
         return len(self.hosts)
 
+    def without(self, place: int) -> Caps:
+        """Return the caps but one."""
+        left = np.delete(np.arange(len(self)), place)
+        return replace(
+            self,
+            positions=self.positions[left],
+            hosts=self.hosts[left],
+            replaced=self.replaced[left],
+            n_left_out=self.n_left_out + 1,
+        )
+
 
 def cut_bonds(members: set[int], neighbours: Neighbours) -> list[tuple[int, int]]:
     """Return the bonds (row inside, row outside) that the boundary of ``members`` cuts, in order."""
@@ -100,11 +111,7 @@ def leave_out_for_parity(caps: Caps, images: Images, neighbours: Neighbours) -> 
     if not crowded.any():
         return caps
     lengths = np.linalg.norm(images.positions[caps.replaced] - images.positions[caps.hosts], axis=1)
-    worst = int(np.argmax(np.where(crowded, lengths, -1.0)))
-    left = np.delete(np.arange(len(caps)), worst)
-    return replace(
-        caps, positions=caps.positions[left], hosts=caps.hosts[left], replaced=caps.replaced[left], n_left_out=1
-    )
+    return caps.without(int(np.argmax(np.where(crowded, lengths, -1.0))))
 
 
 def _lonely(members: set[int], neighbours: Neighbours) -> set[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from ..ace import AcePotential
@@ -24,14 +25,13 @@ from .acceptance import (
 )
 from .images import FrameIndex, index_frame
 from .label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
-from .policies import POLICIES
+from .policies import POLICIES, can_be_covalent, choose_order
+from .policies.covalent import fractional_hosts
 from .relaxation import relax_boundary
 from .theory import LabelTheory
 from .training_geometry import TrainingGeometry, build_training_geometry, take_whole_frame
 
-GROUP_IV = frozenset(('C', 'Si', 'Ge', 'Sn'))
-
-__all__ = ['Cutout', 'RejectedCutoutError', 'Workbench', 'choose_policy', 'cut_out']
+__all__ = ['Cutout', 'RejectedCutoutError', 'Workbench', 'cap_elements', 'cap_pseudos', 'cut_out']
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,29 +90,30 @@ class Workbench:
         )
 
 
-def choose_policy(elements: Collection[str], config: CutoutConfig) -> str:
-    """Return how bonds are cut: as asked, or found by the elements; refuse by name what is not built."""
-    others = sorted(set(elements) - GROUP_IV - {'H'})
-    if config.policy in POLICIES:
-        return config.policy
-    if config.policy == 'auto' and not others and set(elements) & GROUP_IV:
-        return 'covalent'
-    raise ValueError(
-        f'cutout.policy = {config.policy!r}: elements {", ".join(sorted(elements))} are not a group IV covalent solid '
-        f'({", ".join(others) or "no group IV element"}); allowed here: {", ".join(POLICIES)}'
-    )
+def cap_elements(elements: Collection[str], config: CutoutConfig) -> tuple[str, ...]:
+    """Return the elements of the caps that cutouts from a frame of ``elements`` may get: what has to be known."""
+    asked = config.policy == 'covalent' or (config.policy == 'auto' and can_be_covalent(elements))
+    return (config.passivation_element,) if config.enable_passivation and asked else ()
+
+
+def cap_pseudos(elements: Collection[str], config: CutoutConfig) -> tuple[str, ...]:
+    """Return the names of the pseudopotentials that caps may need: the element, and `H<number>` of fractional ones."""
+    caps = cap_elements(elements, config)
+    if caps != ('H',) or not config.fractional_caps:
+        return caps
+    return (*caps, *(f'H{atomic_numbers[host]}' for host in sorted(fractional_hosts(elements))))
 
 
 def cut_out(bench: Workbench, epicentre: int, config: CutoutConfig) -> Cutout:
     """Return the accepted cutout about atom ``epicentre``.
 
-    What one policy rejects, the next one tries while ``config.fallback`` is on; ``report['tried']`` has each with its
+    The policy is the one asked for, or that of the bonding around the atom (``report['why']``). What one rejects, the
+    next one tries while ``config.fallback`` is on; ``report['tried']`` has each with its
     reason. The whole frame is taken where its SCF costs at most ``config.whole_frame_cost_ratio`` times the cutout's:
     ``report['cost']``. Raises :class:`RejectedCutoutError` with all reasons, in ``tried`` one by one.
     """
     request = CutRequest(frame=bench.index, epicentre=epicentre, config=config, theory=bench.theory)
-    chosen = choose_policy(set(bench.frame.get_chemical_symbols()), config)
-    order = [chosen, 'whole_frame'] if config.fallback and chosen != 'whole_frame' else [chosen]
+    order, why = choose_order(request)
     tried: list[dict[str, str]] = []
     for policy in order:
         try:
@@ -120,13 +121,16 @@ def cut_out(bench: Workbench, epicentre: int, config: CutoutConfig) -> Cutout:
         except RejectedCutoutError as error:
             tried.append({'policy': policy, 'reason': str(error)})
         else:
-            return replace(cutout, report={'policy': cutout.policy, 'tried': tried, **cutout.report})
+            return replace(cutout, report={'policy': cutout.policy, 'why': why, 'tried': tried, **cutout.report})
     raise RejectedCutoutError('; '.join(f'{row["policy"]}: {row["reason"]}' for row in tried), tried)
 
 
 def _cut_with(bench: Workbench, request: CutRequest, policy: str) -> Cutout:
     """Return the cutout that one policy makes, or the whole frame where that is hardly dearer."""
-    label, cost = _cheaper(bench, request, POLICIES[policy](request))
+    label = POLICIES[policy](request)
+    if not label.is_whole_frame and int((label.parents >= 0).sum()) >= len(bench.frame):
+        raise RejectedCutoutError(f'the cell ({len(bench.frame)} atoms) is smaller than the cutout')
+    label, cost = _cheaper(bench, request, label)
     training = _training_geometry(bench, request, label)
     student = check_training_geometry(bench.index, training, bench.potential, student=bench.student)
     relaxation: dict[str, Any] = {'stopped': 'not asked'}

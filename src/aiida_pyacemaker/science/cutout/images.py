@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.spatial import cKDTree
 BOND_FACTOR = (
     1.3  # a bond is shorter than this times the covalent sum: between the first two peaks of tetrahedral solids
 )
+VACUUM_GAP = 6.0  # Å: no contact between molecules or layers is that wide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,33 @@ class FrameIndex:
     cell: NDArray[np.float64]
     wrapped: NDArray[np.float64]
     tree: cKDTree
+
+    @cached_property
+    def vacuum(self) -> NDArray[np.bool_]:
+        """(3,) which directions end: not periodic, or with an empty layer of ``VACUUM_GAP`` between the images."""
+        inverse = np.linalg.inv(self.cell)
+        heights = 1.0 / np.linalg.norm(inverse, axis=0)
+        ends = ~np.asarray(self.atoms.pbc)
+        for axis in np.flatnonzero(~ends):
+            places = np.sort(self.wrapped @ inverse[:, axis])
+            gaps = np.diff(places, append=places[0] + 1.0)
+            ends[axis] = gaps.max() * heights[axis] >= VACUUM_GAP
+        return ends
+
+    @cached_property
+    def slab(self) -> FrameIndex:
+        """The frame without periodicity along its only open direction, nothing of it across the border."""
+        axis = int(np.flatnonzero(self.vacuum)[0])
+        inverse = np.linalg.inv(self.cell)
+        atoms = self.atoms.copy()
+        if atoms.pbc[axis]:
+            places = np.sort(self.wrapped @ inverse[:, axis])
+            gaps = np.diff(places, append=places[0] + 1.0)
+            after = places[(int(gaps.argmax()) + 1) % len(places)]
+            moved = np.floor(self.wrapped @ inverse[:, axis] - after + 1e-9)
+            atoms.positions = self.wrapped - np.outer(moved, self.cell[axis])
+            atoms.pbc[axis] = False
+        return index_frame(atoms)
 
 
 def index_frame(atoms: Atoms) -> FrameIndex:

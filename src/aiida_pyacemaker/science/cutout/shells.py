@@ -21,7 +21,7 @@ class Surroundings:
     """Everything near an epicentre: images, the rows each is bonded to, and the shells as rows.
 
     protected: core and its first neighbours, which nothing moves; buffer: within ``buffer_radius`` of these, nearest
-    first.
+    first; reach: Å that was looked at; bond: Å, the longest that any two of these elements can have.
     """
 
     images: Images
@@ -29,6 +29,8 @@ class Surroundings:
     core: frozenset[int]
     protected: frozenset[int]
     buffer: tuple[int, ...]
+    reach: float
+    bond: float
 
     def tags(self, rows: Sequence[int]) -> list[int]:
         """Return the shell of each of ``rows``: what is neither core nor frozen is buffer."""
@@ -45,14 +47,15 @@ def longest_bond(numbers: Collection[int]) -> float:
     return 2 * BOND_FACTOR * float(covalent_radii[list(numbers)].max())
 
 
-def survey(request: CutRequest, *, margin_bonds: int) -> Surroundings:
+def survey(request: CutRequest, *, margin_bonds: int, reach: float = 0.0) -> Surroundings:
     """Return the shells about the epicentre and what lies up to ``margin_bonds`` bonds beyond the buffer.
 
+    reach: Å, look as far as that if it is further.
     Raises :class:`RejectedCutoutError` when the core holds an atom and its own image.
     """
     config, frame = request.config, request.frame
     bond = longest_bond(np.unique(frame.atoms.numbers).tolist())
-    reach = config.core_radius + config.buffer_radius + (1 + margin_bonds) * bond
+    reach = max(reach, config.core_radius + config.buffer_radius + (1 + margin_bonds) * bond)
     images = images_near(frame, request.epicentre, np.zeros((1, 3)), radius=reach)
     neighbours = bonded_neighbours(images)
     core, protected, buffer = _shells(images, neighbours, config)
@@ -60,7 +63,9 @@ def survey(request: CutRequest, *, margin_bonds: int) -> Surroundings:
         raise RejectedCutoutError(
             f'the core of radius {config.core_radius} Å about atom {request.epicentre} wraps the periodic box'
         )
-    return Surroundings(images=images, neighbours=neighbours, core=core, protected=protected, buffer=buffer)
+    return Surroundings(
+        images=images, neighbours=neighbours, core=core, protected=protected, buffer=buffer, reach=reach, bond=bond
+    )
 
 
 def _shells(

@@ -49,10 +49,11 @@ class LabelTheory:
     def atom_electrons(self, atoms: Atoms, shell: NDArray[np.int8]) -> list[float]:
         """Return (n,) the valence electrons that each atom brings."""
         hosts = cap_hosts(atoms, shell == SHELL_CAP) if self.cap_charges else np.zeros(len(atoms), dtype=np.int64)
-        return [
-            self.cap_charges.get(int(host)) or self._valence(int(number))
-            for number, host in zip(atoms.numbers, hosts, strict=True)
-        ]
+        return [self.cap_electrons(int(number), int(host)) for number, host in zip(atoms.numbers, hosts, strict=True)]
+
+    def cap_electrons(self, number: int, host: int) -> float:
+        """Return the electrons of an atom that is a cap on an atom of number ``host``, or none (0)."""
+        return self.cap_charges.get(host) or self._valence(number)
 
     def work(self, atoms: Atoms, shell: NDArray[np.int8]) -> float:
         """Return the relative work of a static SCF, by the factory's measure at one plane-wave cut-off.

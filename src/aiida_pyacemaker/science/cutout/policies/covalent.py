@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from functools import partial
+
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
 from ...config import CutoutConfig
 from ...frames import SHELL_CAP
-from ..caps import Caps, clashing_pairs, close_boundary, leave_out_for_parity, merge_clashing, place_caps
+from ..caps import FULL_VALENCE, Caps, clashing_pairs, close_boundary, merge_clashing, place_caps
 from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
 from ..shells import Surroundings, survey
+from .parity import Cluster, make_even
 
+# electrons that an atom brings into four bonds; an atom of the fourth group brings one into each
+BONDING_ELECTRONS = {
+    **dict.fromkeys(('Be', 'Mg', 'Zn', 'Cd', 'Hg'), 2),
+    **dict.fromkeys(('B', 'Al', 'Ga', 'In'), 3),
+    **dict.fromkeys(('N', 'P', 'As', 'Sb'), 5),
+    **dict.fromkeys(('O', 'S', 'Se', 'Te'), 6),
+}
+GROUP_IV = frozenset(('C', 'Si', 'Ge', 'Sn'))
 MARGIN_BONDS = 4  # bonds beyond the buffer that must be known to judge the boundary
 
 
@@ -19,29 +31,41 @@ def cut_covalent(request: CutRequest) -> LabelGeometry:
     """Return a capped cluster in a cubic box.
 
     Core: atoms within ``core_radius``; frozen: what is bonded to the core; buffer: atoms within ``buffer_radius`` of
-    those, the farthest left out until cluster and caps are within ``max_label_atoms``. Raises
-    :class:`RejectedCutoutError` when core and first neighbours alone are too many or wrap the box.
+    those, the farthest left out until cluster and caps are within ``max_label_atoms``. An odd number of electrons is
+    made even where :func:`make_even` can. Raises :class:`RejectedCutoutError` when core and first neighbours alone are
+    too many or wrap the box, or when a host needs a fractional cap that has no pseudopotential.
     """
     near = survey(request, margin_bonds=MARGIN_BONDS)
-    members, caps = _fit_in(near, request.config)
-    rows = sorted(members)
+    cluster = _fit_in(near, request)
+    rows, caps = sorted(cluster.members), cluster.caps
     cap_number = atomic_numbers[request.config.passivation_element]
+    numbers = np.concatenate([near.images.numbers[rows], np.full(len(caps), cap_number, dtype=np.int64)])
     positions = np.concatenate([near.images.positions[rows], caps.positions])
-    is_cap = np.arange(len(positions)) >= len(rows)
     return LabelGeometry(
-        atoms=in_cube(
-            np.concatenate([near.images.numbers[rows], np.full(len(caps), cap_number)]), positions, request.config
-        ),
+        atoms=in_cube(numbers, positions, request.config),
         policy='covalent',
         shell=np.array([*near.tags(rows), *[SHELL_CAP] * len(caps)], dtype=np.int8),
         parents=np.concatenate([near.images.parents[rows], np.full(len(caps), -1, dtype=np.int64)]),
-        boundary=is_cap,
+        boundary=np.arange(len(numbers)) >= len(rows),
         report={
             'n_caps_merged': caps.n_merged,
             'n_caps_left_out': caps.n_left_out,
-            'n_buffer_left_out': len((near.protected | set(near.buffer)) - members),
+            'n_buffer_left_out': len((near.protected | set(near.buffer)) - cluster.members),
+            'parity': cluster.parity,
         },
     )
+
+
+def fractional_hosts(elements: Collection[str]) -> frozenset[str]:
+    """Return the elements whose cut bonds are closed by caps of fractional charge: those of III-V and II-VI crystals.
+
+    Empty unless donors and acceptors of electrons are both there: oxygen in quartz has bonds of its own.
+    """
+    others = set(elements) - GROUP_IV - {'H'}
+    brought = [BONDING_ELECTRONS.get(element, 0) for element in others]
+    if not brought or min(brought) == 0 or min(brought) > 3 or max(brought) < 5:
+        return frozenset()
+    return frozenset(others)
 
 
 def in_cube(numbers: np.ndarray, positions: np.ndarray, config: CutoutConfig) -> Atoms:
@@ -51,34 +75,72 @@ def in_cube(numbers: np.ndarray, positions: np.ndarray, config: CutoutConfig) ->
     return Atoms(numbers=numbers, positions=positions - middle + side / 2, cell=[side] * 3, pbc=False)
 
 
-def _fit_in(near: Surroundings, config: CutoutConfig) -> tuple[set[int], Caps]:
-    """Return the largest cluster within ``max_label_atoms``, and its caps."""
-    protected = set(near.protected)
+def _fit_in(near: Surroundings, request: CutRequest) -> Cluster:
+    """Return the largest cluster within ``max_label_atoms``, with caps and an even number of electrons if possible."""
+    config, protected = request.config, set(near.protected)
+
+    def close(members: set[int]) -> Cluster:
+        return _close_with_caps(near, members, request)
+
     for count in range(len(near.buffer), -1, -1):
         members = close_boundary(
             protected | set(near.buffer[:count]), protected, near.neighbours, max_atoms=config.max_label_atoms
         )
-        members, caps = _close_with_caps(near, members, config)
-        if len(members) + len(caps) <= config.max_label_atoms:
-            return members, caps
+        cluster = close(members)
+        if len(cluster.members) + len(cluster.caps) <= config.max_label_atoms:
+            if not config.enable_passivation:
+                return cluster
+            _check_hosts(near, cluster, request)
+            return make_even(near, cluster, config, electrons=partial(_electrons, near, request), close=close)
     raise RejectedCutoutError(
-        f'core and first neighbours need {len(members) + len(caps)} atoms with caps, max_label_atoms is '
-        f'{config.max_label_atoms}: raise it or lower core_radius'
+        f'core and first neighbours need {len(cluster.members) + len(cluster.caps)} atoms with caps, max_label_atoms '
+        f'is {config.max_label_atoms}: raise it or lower core_radius'
     )
 
 
-def _close_with_caps(near: Surroundings, members: set[int], config: CutoutConfig) -> tuple[set[int], Caps]:
-    """Return members and caps; an atom that two clashing caps both replace joins the cluster, other clashes merge."""
-    images, neighbours = near.images, near.neighbours
+def _electrons(near: Surroundings, request: CutRequest, cluster: Cluster) -> float:
+    """Return the valence electrons of cluster and caps."""
+    atoms = Atoms(numbers=near.images.numbers[sorted(cluster.members)])
+    own = request.theory.electrons(atoms, np.zeros(len(atoms), dtype=np.int8))
+    hosts = near.images.numbers[cluster.caps.hosts]
+    number = atomic_numbers[request.config.passivation_element]
+    return own + sum(request.theory.cap_electrons(number, int(host)) for host in hosts)
+
+
+def _check_hosts(near: Surroundings, cluster: Cluster, request: CutRequest) -> None:
+    """Refuse a cap of whole charge where the bond needs a fractional one."""
+    if not request.config.fractional_caps:
+        return
+    needing = fractional_hosts({chemical_symbols[number] for number in near.images.numbers})
+    for row in np.unique(cluster.caps.hosts):
+        number = int(near.images.numbers[row])
+        fractional = chemical_symbols[number] in needing and len(near.neighbours[row]) == FULL_VALENCE
+        if fractional and number not in request.theory.cap_charges:
+            raise RejectedCutoutError(
+                f'a cap on {chemical_symbols[number]} needs a charge of its own: give a pseudopotential H{number}, or '
+                'set fractional_caps false'
+            )
+
+
+def _close_with_caps(near: Surroundings, members: set[int], request: CutRequest) -> Cluster:
+    """Return members and caps; an atom that two clashing caps both replace joins the cluster, other clashes merge.
+
+    Caps of fractional charge do not merge: what both replace joins, so that every bond keeps its two electrons.
+    """
+    images, neighbours, config = near.images, near.neighbours, request.config
     if not config.enable_passivation:
-        return members, Caps(positions=np.zeros((0, 3)), hosts=np.zeros(0, dtype=int), replaced=np.zeros(0, dtype=int))
+        none = np.zeros(0, dtype=np.int64)
+        return Cluster(members=members, caps=Caps(positions=np.zeros((0, 3)), hosts=none, replaced=none), parity='')
     number = atomic_numbers[config.passivation_element]
     caps = place_caps(images, members, neighbours, cap_number=number)
-    while shared := {int(caps.replaced[a]) for a, b in clashing_pairs(caps) if caps.replaced[a] == caps.replaced[b]}:
-        members = members | shared
+    while joining := _replaced_twice(caps, every_clash=bool(request.theory.cap_charges)):
+        members = members | joining
         caps = place_caps(images, members, neighbours, cap_number=number)
-    caps = merge_clashing(caps)
-    electrons = int(images.numbers[sorted(members)].sum()) + number * len(caps)
-    if electrons % 2 and number % 2:
-        caps = leave_out_for_parity(caps, images, neighbours)
-    return members, caps
+        if len(members) > config.max_label_atoms:
+            break
+    return Cluster(members=members, caps=merge_clashing(caps))
+
+
+def _replaced_twice(caps: Caps, *, every_clash: bool) -> set[int]:
+    pairs = [(int(caps.replaced[a]), int(caps.replaced[b])) for a, b in clashing_pairs(caps)]
+    return {row for pair in pairs if every_clash or pair[0] == pair[1] for row in pair}
