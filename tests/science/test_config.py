@@ -42,7 +42,6 @@ def test_thresholds_must_rise():
         ({'per_element': {'Si': {'threshold_call_dft': 1.5}}}, ('must rise', '2.0, 1.5, 10.0 for Si')),
         ({'per_element': {'Si': {'threshold_add_train': 0.5}}}, ('0.5 for Si', 'interpolation')),
         ({'target_force_error': 0.1, 'measure': 'teacher'}, ('target_force_error', 'eV/Å')),
-        ({'target_force_error': 0.1, 'threshold_call_dft': 4.0}, ('both given',)),
         ({'target_force_error': 0.1, 'coverage': 1.0}, ('coverage',)),
     ],
 )  # fmt: skip

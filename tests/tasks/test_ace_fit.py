@@ -10,6 +10,8 @@ from ase import Atoms
 
 from aiida_pyacemaker.science.ace import evaluate
 from aiida_pyacemaker.science.ace.blocks import FitBlock
+from aiida_pyacemaker.science.ace.calibration import graded_errors
+from aiida_pyacemaker.science.ace.quality import trained_grades
 from aiida_pyacemaker.science.frames import HAS_ENERGY, Frames
 from aiida_pyacemaker.science.student import check_canary, load_student, read_canary
 from aiida_pyacemaker.tasks.main import run_task
@@ -128,18 +130,36 @@ def test_too_few_environments_are_an_error_unless_completion_is_asked_for(tmp_pa
 
 
 def test_trained_atoms_above_the_call_threshold_are_reported(first, tmp_path, monkeypatch):
-    """Every atom is above a threshold of 1e-6; none of those trained on is above the default."""
+    """None of the atoms trained on is above the call threshold; every one is above a number near 0."""
     folder, result = first
     report = result['sources']['pool']['trained_atoms_above_call']
     assert report == {'threshold': 5.0, 'n_atoms': 0, 'n_trained_atoms': 96, 'worst': []}
     (tmp_path / 'pool.npz').write_bytes((folder / 'pool.npz').read_bytes())
-    result = run(tmp_path, monkeypatch, datasets={'pool': 'pool.npz'}, threshold_call_dft=1e-6)
-    report = result['sources']['pool']['trained_atoms_above_call']
+    result = run(tmp_path, monkeypatch, datasets={'pool': 'pool.npz'}, thresholds={'threshold_call_dft': 4.0})
+    assert result['sources']['pool']['trained_atoms_above_call']['threshold'] == 4.0
+    student = load_student(tmp_path)
+    report = trained_grades(Frames.load(folder / 'pool.npz'), student.potential, student.active_set).above(1e-6)
     assert report['n_atoms'] == report['n_trained_atoms'] == 96
     grades = [row['gamma'] for row in report['worst']]
     assert len(grades) == 10 and grades == sorted(grades, reverse=True)
     lines = [json.loads(line) for line in (tmp_path / 'progress.jsonl').read_text().splitlines()]
-    assert [line['n_above_call'] for line in lines if line['stage'] == 'grades of pool'] == [96]
+    assert [line['n_above_call'] for line in lines if line['stage'] == 'grades of pool'] == [0]
+
+
+def test_new_labels_are_judged_before_they_are_learnt(first, tmp_path, monkeypatch):
+    folder, _ = first
+    frames = labelled_frames(4, 9)
+    frames.save(tmp_path / 'dft.npz')
+    rule = {'target_force_error': 1.0, 'coverage': 0.9}
+    known = {'blocks': {'pool': str(folder / 'block_pool.npz')}, 'potential': str(folder)}
+    result = run(tmp_path, monkeypatch, datasets={'dft': 'dft.npz'}, thresholds=rule, **known)
+    assert result['status'] == 0, result
+    found = result['sources']['dft']['before_learning']
+    errors = graded_errors(frames, load_student(folder))  # of the potential that did not know them
+    calm = errors.gamma <= 5.0
+    assert found['n_atoms'] == len(errors.gamma) and found['n_at_or_below_call'] == calm.sum() > 0
+    assert found['covered'] == pytest.approx(np.mean(errors.errors[calm] <= 1.0))
+    assert (found['coverage_aimed_at'], found['target_force_error_eV_per_A']) == (0.9, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,12 @@ def overlapping():
         ({'strategy': {'use_tiered_oracle': True}}, ('use_tiered_oracle', 'not built yet')),
         ({'strategy': {'incremental_update': False}}, ('incremental_update', 'allowed: true')),
         ({'strategy': {'replay_buffer_size': 0}}, ('replay_buffer_size', 'greater than 0')),
-        ({'strategy': {'thresholds': {'measure': 'teacher'}}}, ('measure', "allowed: 'gamma'")),
+        ({'strategy': {'thresholds': {'measure': 'teacher', 'threshold_call_dft': 5.0, 'threshold_danger': 10.0}}},
+         ('strategy.thresholds', '5.0 eV/Å', "measure 'gamma'")),
+        ({'strategy': {'thresholds': {'target_force_error': 0.1, 'threshold_call_dft': 4.0}}},
+         ('target_force_error', 'both given')),
     ],
-)
+)  # fmt: skip
 def test_bad_settings_are_refused_by_name(make_builder, overrides, words):
     """One line names the key, its value and what is allowed."""
     with pytest.raises(ValueError) as caught:

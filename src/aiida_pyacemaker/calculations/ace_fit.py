@@ -10,16 +10,17 @@ from aiida import orm
 from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
-from ..science.config import FitConfig
+from ..science.config import ActiveLearningThresholds, FitConfig
 from .base import TaskCalculation, add_seed, write_dataset, write_potential
 
 
 class AceFitCalculation(TaskCalculation):
     """Fits a linear ACE with a pair baseline; each source of data leaves a block that later fits build on."""
 
+    CACHE_VERSION = 2
     TASK = 'ace_fit'
     SETTINGS = {'elements': None, 'fit': FitConfig, 'baseline': None, 'factors': None, 'own_zero': None,
-                'threshold_call_dft': None, 'learning_curve': None, 'worth_gain': None}
+                'thresholds': ActiveLearningThresholds, 'learning_curve': None, 'worth_gain': None}
     OUTPUT_FILES = ('potential.*', 'baseline.*', 'canary.json', 'block_*.npz')
 
     @classmethod

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from ..science.ace import AcePotential, build_potential
 from ..science.ace.active_set import TooFewEnvironments
 from ..science.ace.blocks import Assembly, FitBlock, make_fit_block
-from ..science.ace.calibration import calibration_report, graded_errors
+from ..science.ace.calibration import batch_coverage, calibration_report, graded_errors
 from ..science.ace.fit import FitResult, Ridge, fit_reference_energies, solve_blocks
 from ..science.ace.quality import (
     frame_errors,
@@ -30,7 +30,7 @@ from ..science.config import ActiveLearningThresholds, FitConfig
 from ..science.frames import Frames
 from ..science.learning_curve import judge_curve, nested_subsets
 from ..science.pools import systems_of
-from ..science.student import Student, choose_canary, read_canary, sharper_canary, write_canary
+from ..science.student import Student, choose_canary, load_student, read_canary, sharper_canary, write_canary
 from .base import Progress, Task, TaskFailure
 from .inputs import check_elements, read_frames
 
@@ -52,7 +52,8 @@ class AceFitTask(Task):
     constant an element, as another teacher's or theory's do; dimers: labelled two-atom frames for the baseline;
     held_out: labelled frames that are only tested; learning_curve: parts of the datasets that are fitted as well, to
     say whether more would help (needs ``held_out``); worth_gain: the fall of the error by twice as many frames that
-    is worth them; threshold_call_dft: γ above which trained atoms are reported; seed draws those parts.
+    is worth them; thresholds: trained atoms above call are reported, and how new labels fared under it before they
+    were learnt; seed draws those parts.
     """
 
     elements: tuple[str, ...] = Field(min_length=1)
@@ -67,7 +68,7 @@ class AceFitTask(Task):
     held_out: str | None = None
     learning_curve: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     worth_gain: float = Field(0.1, gt=0, lt=1)
-    threshold_call_dft: float = Field(ActiveLearningThresholds().threshold_call_dft, gt=0)
+    thresholds: ActiveLearningThresholds = ActiveLearningThresholds()
     seed: int = 0
 
     def run(self, progress: Progress) -> dict[str, Any]:
@@ -97,7 +98,7 @@ class AceFitTask(Task):
             errors = found.summary()
             grades = trained_grades(held_out, fitted.potential, fitted.active_set).quantiles()
             student = Student(potential=fitted.potential, active_set=fitted.active_set, baseline=baseline)
-            calibration = calibration_report(graded_errors(held_out, student))
+            calibration = calibration_report(graded_errors(held_out, student), level=self.thresholds.coverage)
             sizes = {'n_frames': len(held_out), 'gamma_quantiles': grades, 'gamma_calibration': calibration}
             generators, systems = held_out.config_type.tolist(), systems_of(held_out)
             parts = {'by_generator': found.by(generators), 'by_subsystem': found.by(systems)}
@@ -282,10 +283,18 @@ class AceFitTask(Task):
         for name, frames in sources.items():
             if name in metrics['sources']:
                 grades = trained_grades(frames, fitted.potential, fitted.active_set)
-                above = grades.above(self.threshold_call_dft)
+                above = grades.above(self.thresholds.call_on_gamma)
+                metrics['sources'][name] |= self._before_learning(frames)
                 metrics['sources'][name] |= {'gamma_quantiles': grades.quantiles(), 'trained_atoms_above_call': above}
                 progress.report(f'grades of {name}', 1, 1, **grades.quantiles(), n_above_call=above['n_atoms'])
         return metrics
+
+    def _before_learning(self, frames: Frames) -> dict[str, Any]:
+        """Return how these labels fared under the potential that did not know them, where there is one with grades."""
+        old = None if self.potential is None else load_student(self.potential)
+        if old is None or old.active_set is None:
+            return {}
+        return {'before_learning': batch_coverage(graded_errors(frames, old), self.thresholds)}
 
 
 def usable_cores() -> int:

@@ -82,9 +82,8 @@ class TrainerSteps(TaskSteps):
         return bool(child.exit_status == too_few)
 
     def _embedded_fit(self, given: Mapping[str, Any], lesson: Lesson) -> tuple[type[Process], dict[str, Any]]:
-        call = self.read_settings('thresholds').threshold_call_dft
-        fit = self.read_settings('fit').model_dump()
-        settings = {**lesson.settings, **lesson.curve, 'fit': fit, 'threshold_call_dft': call}
+        said = {name: self.read_settings(name).model_dump() for name in ('fit', 'thresholds')}
+        settings = {**lesson.settings, **lesson.curve, **said}
         inputs = _shared_inputs(lesson, settings)
         inputs['rows'] = {name: node for name, node in lesson.rows.items() if name in lesson.datasets}
         return AceFitCalculation, {**inputs, **_code_and_options(given)}

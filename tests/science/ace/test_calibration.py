@@ -9,7 +9,10 @@ from aiida_pyacemaker.science.ace import build_potential
 from aiida_pyacemaker.science.ace.blocks import make_fit_block
 from aiida_pyacemaker.science.ace.calibration import (
     GradedErrors,
+    batch_coverage,
     calibrate_gamma,
+    calibrated_thresholds,
+    calibration_report,
     conformal_quantile,
     graded_errors,
     judge_in_order,
@@ -17,7 +20,7 @@ from aiida_pyacemaker.science.ace.calibration import (
 from aiida_pyacemaker.science.ace.fit import solve_blocks
 from aiida_pyacemaker.science.ace.weights import RowWeights
 from aiida_pyacemaker.science.baseline import fit_baseline
-from aiida_pyacemaker.science.config import FitConfig
+from aiida_pyacemaker.science.config import ActiveLearningThresholds, FitConfig
 from aiida_pyacemaker.science.frames import Frames
 from aiida_pyacemaker.science.student import Student
 
@@ -140,3 +143,44 @@ def test_only_labelled_atoms_with_weight_count(copper_student):
     assert len(graded_errors(masked, copper_student).gamma) == 12
     with pytest.raises(ValueError, match='no active set'):
         graded_errors(frames, Student(potential=copper_student.potential))
+
+
+def test_a_force_error_becomes_a_threshold_with_the_coverage_asked_for():
+    """Errors grow with γ: a bigger target allows a bigger γ, and what is below call keeps it as often as asked."""
+    rng = np.random.default_rng(3)
+
+    def draw(count):
+        gamma = rng.uniform(0.2, 8.0, count)
+        return GradedErrors(gamma=gamma, errors=0.02 * gamma * np.abs(rng.normal(size=count)))
+
+    known, later = draw(4000), draw(20_000)
+    calls = []
+    for target in (0.1, 0.2, 0.3):
+        rule = ActiveLearningThresholds(target_force_error=target, coverage=0.9)
+        found = calibrated_thresholds(rule, calibration_report(known, level=0.9))
+        calls.append(found.threshold_call_dft)
+        assert found.threshold_add_train == pytest.approx(max(1.0, 0.4 * calls[-1]))
+        assert found.threshold_danger == pytest.approx(2 * calls[-1])
+        judged = batch_coverage(later, found)
+        assert judged['covered'] >= 0.9
+        assert judged['n_at_or_below_call'] == np.count_nonzero(later.gamma <= calls[-1])
+    assert calls == sorted(calls) and calls[0] > 1
+    assert ActiveLearningThresholds.model_validate(found.model_dump()) == found
+
+
+def test_a_target_that_no_grade_keeps_is_refused_and_so_is_a_missing_set():
+    rule = ActiveLearningThresholds(target_force_error=0.01)
+    known = GradedErrors(gamma=np.linspace(0.1, 4.0, 400), errors=np.full(400, 0.2))
+    with pytest.raises(ValueError, match=r'target_force_error = 0\.01.*up to γ = 0\.00 only.*0\.200'):
+        calibrated_thresholds(rule, calibration_report(known))
+    with pytest.raises(ValueError, match='no held-out atoms'):
+        calibrated_thresholds(rule, None)
+
+
+def test_a_shift_shows_as_a_coverage_below_the_one_aimed_at():
+    rule = ActiveLearningThresholds(target_force_error=0.1)
+    hot = GradedErrors(gamma=np.full(200, 3.0), errors=np.repeat([0.05, 0.5], 100))
+    judged = batch_coverage(hot, rule)
+    assert (judged['covered'], judged['coverage_aimed_at'], judged['n_at_or_below_call']) == (0.5, 0.95, 200)
+    nothing = batch_coverage(GradedErrors(gamma=np.full(3, 9.0), errors=np.ones(3)), rule)
+    assert nothing['covered'] is None and nothing['n_at_or_below_call'] == 0

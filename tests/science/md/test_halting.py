@@ -219,6 +219,16 @@ def test_the_earliest_physical_frame_of_the_excursion_is_learnt():
         choose_learning_frame(grade_frames([1, 2, 3]), [1, 2], rule)
 
 
+def test_among_many_atoms_an_excursion_belongs_to_the_atom_that_halted():
+    """Some atom is above in every frame; atom 1 from the fourth on."""
+    grades = [[8, 0], [8, 0], [8, 1], [0, 6], [8, 6], [0, 7]]
+    pairs = [Atoms('Cu2', positions=[[0, 0, 0], [2.5, 0, 0]], cell=[20.0] * 3, pbc=True) for _ in grades]
+    frames = Frames.from_atoms(pairs, gamma=np.array(grades, dtype=float).ravel())
+    steps = list(range(10, 70, 10))
+    assert choose_learning_frame(frames, steps, ActiveLearningThresholds(persistence='system')) == 0
+    assert choose_learning_frame(frames, steps, ActiveLearningThresholds(persistence='atom')) == 3
+
+
 def test_a_frame_is_physical_down_to_three_quarters_of_the_covalent_sum():
     limit = 0.75 * 2 * 1.32
     frames = grade_frames([0, 0, 0], [limit + 1e-6, limit - 1e-6, 2.5])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .weights import labelled_kinds
 
 if TYPE_CHECKING:
+    from ..config import ActiveLearningThresholds
     from ..frames import Frames
     from ..student import Student
 
@@ -126,17 +127,71 @@ def calibrate_gamma(known: GradedErrors, *, level: float = LEVEL, n_bins: int = 
     )
 
 
-def calibration_report(known: GradedErrors) -> dict[str, Any] | None:
+def calibration_report(known: GradedErrors, *, level: float = LEVEL) -> dict[str, Any] | None:
     """Return :func:`calibrate_gamma` as plain values (bounds None where not finite), or None without a finite γ."""
     if not np.isfinite(known.gamma).any():
         return None
-    found = calibrate_gamma(known)
+    found = calibrate_gamma(known, level=level)
     return {
         'level': found.level,
         'gamma_edges': found.edges.tolist(),
         'force_error_bounds_eV_per_A': [bound if np.isfinite(bound) else None for bound in found.bounds.tolist()],
         'n_atoms': found.counts.tolist(),
         'n_atoms_of_infinite_gamma': int(np.count_nonzero(np.isinf(known.gamma))),
+    }
+
+
+def calibrated_thresholds(
+    thresholds: ActiveLearningThresholds, report: Mapping[str, Any] | None
+) -> ActiveLearningThresholds:
+    """Return thresholds whose call is the γ up to which held-out errors stayed below ``target_force_error``.
+
+    report: of :func:`calibration_report` at level ``coverage``. Add (never below 1) and danger keep their ratios to
+    call. What was true of held-out frames need not be of those that MD visits: no guarantee, see `batch_coverage`.
+    ``ValueError`` without a report or where no γ above 1 keeps the target.
+    """
+    target = thresholds.target_force_error
+    if report is None or target is None:
+        raise ValueError('target_force_error: no held-out atoms to calibrate on; give distillation.held_out_fraction')
+    bounds = np.array([np.inf if bound is None else bound for bound in report['force_error_bounds_eV_per_A']])
+    calibration = GammaCalibration(
+        level=report['level'], edges=np.array(report['gamma_edges']), bounds=bounds, counts=np.array(report['n_atoms'])
+    )
+    call = calibration.threshold(target)
+    if not call > 1:
+        raise ValueError(
+            f'target_force_error = {target} eV/Å: {100 * report["level"]:g} % of the held-out errors stay below it up '
+            f'to γ = {call:.2f} only, expected more than 1; the bounds from low to high γ are '
+            f'{", ".join(f"{bound:.3f}" for bound in bounds)} eV/Å: ask for less or fit a better student'
+        )
+    ratio = call / thresholds.threshold_call_dft
+    add = min(max(1.0, thresholds.threshold_add_train * ratio), 0.5 * (1.0 + call))
+    new = {
+        'threshold_add_train': add,
+        'threshold_call_dft': call,
+        'threshold_danger': thresholds.threshold_danger * ratio,
+    }
+    return type(thresholds).model_validate({**thresholds.model_dump(), **new})
+
+
+def batch_coverage(known: GradedErrors, thresholds: ActiveLearningThresholds) -> dict[str, Any]:
+    """Return how labels fared that came after the thresholds were chosen, before they were learnt (Dawid, 1984).
+
+    ``covered``: of the atoms at or below call, the fraction with an error of at most ``target_force_error``; None
+    without a target or such atoms. ``known``: what the student said of these atoms before it saw their labels.
+    """
+    calm = known.gamma <= thresholds.call_on_gamma
+    target = thresholds.target_force_error
+    covered = None if target is None or not calm.any() else float(np.mean(known.errors[calm] <= target))
+    high = np.quantile(known.errors, LEVEL) if len(known.errors) else np.nan
+    return {
+        'threshold_call_dft': thresholds.call_on_gamma,
+        'target_force_error_eV_per_A': target,
+        'coverage_aimed_at': thresholds.coverage,
+        'n_atoms': len(known.errors),
+        'n_at_or_below_call': int(np.count_nonzero(calm)),
+        'covered': covered,
+        'error_95_percent_eV_per_A': float(high) if np.isfinite(high) else None,
     }
 
 

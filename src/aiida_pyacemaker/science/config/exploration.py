@@ -28,9 +28,9 @@ class ActiveLearningThresholds(Settings):
 
     measure: ``gamma``, the extrapolation grade γ (dimensionless, 1 is where the student stops interpolating), or
     ``teacher``, how far the members of the teacher's committee disagree about a force (eV/Å; pyacemaker-lmp only).
-    per_element: symbol -> thresholds of its own. target_force_error (eV/Å): in place of ``threshold_call_dft``, which
-    then is the largest γ up to which a fraction ``coverage`` of the held-out force errors stayed below it; add and
-    danger keep their ratios to call.
+    per_element: symbol -> thresholds of its own. target_force_error (eV/Å): given to the whole loop in place of
+    ``threshold_call_dft``, which then becomes the largest γ up to which a fraction ``coverage`` of the student's force
+    errors on the held-out set of the distillation stayed below it; add and danger keep their ratios to call.
     """
 
     measure: Literal['gamma', 'teacher'] = 'gamma'
@@ -74,14 +74,9 @@ class ActiveLearningThresholds(Settings):
         return self
 
     @model_validator(mode='after')
-    def _calibrated_alone(self) -> ActiveLearningThresholds:
-        if self.target_force_error is None:
-            return self
-        if self.measure != 'gamma':
+    def _calibrated_is_a_grade(self) -> ActiveLearningThresholds:
+        if self.target_force_error is not None and self.measure != 'gamma':
             raise ValueError("target_force_error calibrates γ, found measure 'teacher': give thresholds in eV/Å")
-        # settings that were stored hold every default, so a value tells more than being set
-        if self.threshold_call_dft != type(self).model_fields['threshold_call_dft'].default:
-            raise ValueError('target_force_error and threshold_call_dft are both given, expected one of them')
         return self
 
     def _check_scale(self, add: float, call: float, where: str) -> None:
@@ -95,6 +90,13 @@ class ActiveLearningThresholds(Settings):
                 f'threshold_call_dft = {call} eV/Å{where}: expected at most {LARGEST_CALL_EV_PER_A}, 0.05 is usual; '
                 "numbers like 2, 5 and 10 are grades: measure 'gamma'"
             )
+
+    @property
+    def call_on_gamma(self) -> float:
+        """The smallest γ above which an atom calls for DFT; that of the defaults where γ is not what is measured."""
+        if self.measure != 'gamma':
+            return float(type(self).model_fields['threshold_call_dft'].default)
+        return min(self.of('threshold_call_dft', element) for element in (None, *self.per_element))
 
     def of(self, name: str, element: str | None) -> float:
         """Return threshold ``name`` of an element, or the general one."""

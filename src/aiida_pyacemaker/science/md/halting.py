@@ -125,13 +125,18 @@ def is_physical(frames: Frames, index: int) -> bool:
 def find_excursion(frames: Frames, thresholds: ActiveLearningThresholds) -> list[int]:
     """Return the trailing frames with an atom above ``threshold_call_dft`` (NaN counts), in time order.
 
+    Where streaks belong to atoms, one atom must have been above in all of them: among many, some atom always is.
     Frames without any grade (all NaN) are skipped: they lie between two checks.
     """
     trailing: list[int] = []
+    alive = np.ones(1, dtype=bool)
     for index in reversed(range(len(frames))):
-        if np.isnan(frames.gamma[frames.span(index)]).all():
+        span = frames.span(index)
+        if np.isnan(frames.gamma[span]).all():
             continue
-        if not are_over(thresholds, 'threshold_call_dft', frames, index).any():
+        over = are_over(thresholds, 'threshold_call_dft', frames, index)
+        alive = over & alive if is_per_atom(thresholds, len(over)) else over
+        if not alive.any():
             break
         trailing.append(index)
     return trailing[::-1]

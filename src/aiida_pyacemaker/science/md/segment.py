@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import ActiveLearningThresholds
 from ..frames import Frames
 from .dump import Snapshot, read_dump, read_restart_step, to_frames
-from .halting import choose_learning_frame, is_per_atom, is_physical
+from .halting import choose_learning_frame, find_excursion, is_per_atom, is_physical
 from .log import LogRecord
 from .script import ALTERNATING_RESTARTS, BEGIN_RESTART, COARSE_PATTERN, FIRST_DUMP, LAST_DUMP, RING_PATTERN, Plan
 from .soft_start import summarise_swap
@@ -41,7 +42,7 @@ def read_segment(folder: Path, log: LogRecord, checks: Columns, plan: Plan) -> S
     shots, md = _read_snapshots(folder), plan.md
     frames, steps = to_frames(shots, plan.elements), [shot.step for shot in shots]
     outcome = _outcome(log, plan)
-    excursion = _excursion_start(checks) if outcome not in CALM else None
+    excursion = _excursion_start(checks, frames, steps, plan.thresholds) if outcome not in CALM else None
     # a rejected potential has moved the atoms since the segment's start: nothing later counts
     first = _first_step(folder, log)
     restart = _newest_restart(folder, before=first if outcome == 'overshoot' else excursion)
@@ -110,8 +111,16 @@ def _first_step(folder: Path, log: LogRecord) -> int | None:
         return None if steps is None or not len(steps) else int(steps[0])
 
 
-def _excursion_start(checks: Columns) -> int | None:
-    """Return the step of the first of the trailing checks with an atom above the call threshold, or None."""
+def _excursion_start(
+    checks: Columns, frames: Frames, steps: Sequence[int], thresholds: ActiveLearningThresholds
+) -> int | None:
+    """Return the step of the first of the trailing checks with an atom above the call threshold, or None.
+
+    Where streaks belong to atoms, the checks, which count atoms, cannot tell: then it is the first frame of it.
+    """
+    if len(frames) and is_per_atom(thresholds, len(frames.atoms(0))):
+        excursion = find_excursion(frames, thresholds)
+        return steps[excursion[0]] if excursion else None
     over = checks['n_over_call'] > 0
     if not len(over) or not over[-1]:
         return None

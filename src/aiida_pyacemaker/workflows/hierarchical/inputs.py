@@ -120,11 +120,26 @@ def _check_settings(inputs: dict[str, Any]) -> str | None:
         message = check_intervals(md, strategy.thresholds) or check_box(md, boxes[walker['structure']])
         if message:
             return message
-    message = validate_measure(strategy.thresholds, inputs, inputs['elements'].get_list())
+    message = _check_target(inputs) or validate_measure(strategy.thresholds, inputs, inputs['elements'].get_list())
     if message:
         return message
     if find_cutoffs(dft, inputs['pw'].get('pseudos', {})) is None:
         return 'dft.ecutwfc: not given, and no installed family with these pseudopotentials recommends one (Ry)'
+    return None
+
+
+def _check_target(inputs: dict[str, Any]) -> str | None:
+    """Hold a force error that thresholds are to be calibrated on against what else is given."""
+    given = inputs['strategy'].get_dict().get('thresholds', {})
+    if given.get('target_force_error') is None:
+        return None
+    if 'threshold_call_dft' in given:
+        return 'strategy.thresholds: target_force_error and threshold_call_dft are both given; allowed: one of them'
+    if 'potential' in inputs or PACEMAKER in inputs.get('trainer', {}):
+        return (
+            'strategy.thresholds.target_force_error: needs the held-out set of a distillation by trainer.embedded; '
+            'with a potential to start with, or pacemaker, give threshold_call_dft'
+        )
     return None
 
 

@@ -9,7 +9,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from ...data.dataset import AtomicDatasetData
-from ...science.config import BudgetConfig
+from ...science.ace.calibration import calibrated_thresholds
+from ...science.config import ActiveLearningThresholds, BudgetConfig
 from ..ports import TaskSteps
 from ..protocol import merge
 from ..submission import call_once, derived_seed
@@ -143,7 +144,19 @@ class PhaseInputs(TaskSteps):
         return orm.Int(derived_seed(self.inputs.seed.value, *map(str, names)))
 
     def _thresholds(self) -> orm.Dict:
-        return orm.Dict(self.read_settings('strategy').thresholds.model_dump())
+        return self.ctx.get('thresholds') or orm.Dict(self.read_settings('strategy').thresholds.model_dump())
+
+
+@calcfunction
+def calibrate_thresholds(thresholds: orm.Dict, metrics: orm.Dict) -> orm.Dict:
+    """Return thresholds whose call keeps `target_force_error` on the held-out set of the fit."""
+    rule = ActiveLearningThresholds.model_validate(thresholds.get_dict())
+    return orm.Dict(calibrated_thresholds(rule, read_calibration(metrics)).model_dump())
+
+
+def read_calibration(metrics: orm.Dict) -> Any:
+    """Return the calibration of γ in the metrics of a fit, `None` where it had no held-out atoms."""
+    return metrics.get_dict().get('held_out', {}).get('gamma_calibration')
 
 
 @calcfunction

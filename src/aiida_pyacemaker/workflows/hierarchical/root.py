@@ -10,12 +10,15 @@ from aiida.engine import ToContext, WorkChain, if_, while_
 from ...data.ace_potential import AcePotentialData
 from ...data.dataset import AtomicDatasetData
 from ...data.teacher import TeacherModelData
+from ...science.ace.calibration import calibrated_thresholds
 from ..cutout import CutoutWorkChain
 from ..distillation import DistillationWorkChain
 from ..explore import ExplorationWorkChain
+from ..submission import call_once
 from ..trainers import add_block_outputs, read_blocks
 from ..validation import ValidationWorkChain
 from .inputs import add_root_ports
+from .phases import calibrate_thresholds, read_calibration
 from .rounds import RoundSteps
 from .walkers import make_walkers
 
@@ -80,6 +83,8 @@ class HierarchicalDistillationWorkChain(RoundSteps, WorkChain):
         spec.exit_code(
             602, 'BUDGET_SPENT', message='{what} is spent before the MD goal; the best potential is attached.'
         )
+        spec.exit_code(604, 'TARGET_UNREACHABLE',
+                       message='Thresholds cannot be calibrated, the potential is attached: {message}')  # fmt: skip
         spec.exit_code(
             603, 'EVENT_NOT_LEARNT',
             message='Event {event} (first at step {step}, atom {atom}) halted MD {count} times, and neither a bigger '
@@ -159,11 +164,29 @@ class HierarchicalDistillationWorkChain(RoundSteps, WorkChain):
         self.ctx.gates_passed = child.is_finished_ok
         if child.is_finished_ok:
             self.report('every gate passed')
-            return None
+            return self._calibrate(self.ctx.candidate.outputs.metrics)
         self.report(f'gates failed: {", ".join(failed)}; a denser pool is next, if attempts remain')
         if not self.should_distil():
             self.attach()
             return self.exit_codes.GATE_FAILED
+        return None
+
+    def _calibrate(self, metrics: orm.Dict) -> Any:
+        """Turn a target for the force error into thresholds, where one is given; refuse one that no γ keeps."""
+        rule = self.read_settings('strategy').thresholds
+        if rule.target_force_error is None:
+            return None
+        try:
+            found = calibrated_thresholds(rule, read_calibration(metrics))
+        except ValueError as error:
+            self.attach()
+            return self.exit_codes.TARGET_UNREACHABLE.format(message=str(error))
+        given = orm.Dict(rule.model_dump())
+        self.ctx.thresholds = call_once(self, 'calibrate_thresholds', calibrate_thresholds, given, metrics)
+        self.report(
+            f'{rule.target_force_error} eV/Å held for {100 * rule.coverage:g} % of the held-out forces up to γ = '
+            f'{found.threshold_call_dft:.2f}: the call threshold (what MD meets may differ, no guarantee)'
+        )
         return None
 
     def _adopt(self, made: Any) -> None:
