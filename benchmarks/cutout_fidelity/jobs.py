@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -46,7 +46,7 @@ class Job:
     """One cutout: where, how large, how closed.
 
     cap_scale: factor on the bond from host to cap; nspin: see ``run_scf``; all_caps: no cap is left out to make the
-    electrons even.
+    electrons even; drop_cap: the one farthest from the epicentre is.
     """
 
     parent: str
@@ -56,6 +56,7 @@ class Job:
     cap_scale: float = 1.0
     nspin: str = 'auto'
     all_caps: bool = False
+    drop_cap: bool = False
 
     @property
     def name(self) -> str:
@@ -81,7 +82,10 @@ ALUMINIUM = make_theory({'Al': 'Al.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=
 MAGNESIA = make_theory(
     {'Mg': 'Mg.pz-n-vbc.UPF', 'O': 'O.pz-rrkjus.UPF'}, (28.0, 224.0), kpoints_distance=0.5, **CONVERGED
 )
-METHANE = make_theory({'C': 'C.pz-rrkjus.UPF', 'H': 'H.pz-vbc.UPF'}, (28.0, 196.0), kpoints_distance=0.6, **CONVERGED)
+METHANE = replace(
+    make_theory({'C': 'C.pz-rrkjus.UPF', 'H': 'H.pz-vbc.UPF'}, (28.0, 196.0), kpoints_distance=0.6, **CONVERGED),
+    mixing_beta=0.3,
+)
 
 SIZES = {
     'core0_buffer1': {'core_radius': 0.0, 'buffer_radius': 1.0},
@@ -94,6 +98,8 @@ PLACED = {'enable_pre_relaxation': False}
 
 # atoms with 6, 5, 4 neighbours in the vacancy's cell, with 3, 6, 4 in the amorphous one
 SILICON_EPICENTRES = {'si63_vacancy': (44, 0, 20), 'si64_amorphous': (5, 26, 3)}
+# odd numbers of electrons as they are: next to a dangling bond
+RADICALS: dict[str, tuple[int, ...]] = {'si63_rattled': (1, 11, 26), 'si63_vacancy': ()}
 BOXES: dict[str, str] = {}
 BOX_EPICENTRES: dict[str, tuple[int, ...]] = {}
 BOX_SIZES: dict[str, tuple[tuple[float, float], ...]] = {}
@@ -137,6 +143,8 @@ def cut(job: Job) -> LabelGeometry:
         atoms.positions = relax_boundary(geometry, silicon_teacher(), job.settings).positions
     if job.cap_scale != 1.0:
         atoms.positions = scale_caps(atoms, geometry.shell, job.cap_scale)
+    if job.drop_cap:
+        return drop_cap(replace(geometry, atoms=atoms))
     report = {**describe_label_geometry(geometry, theory), **geometry.report}
     return replace(geometry, atoms=atoms, report=report)
 
@@ -150,34 +158,68 @@ def scale_caps(atoms: Atoms, shell: NDArray[np.int8], factor: float) -> NDArray[
     return positions
 
 
+def drop_cap(geometry: LabelGeometry) -> LabelGeometry:
+    """Return a cluster without the cap that is farthest from its first atom."""
+    caps = np.flatnonzero(geometry.shell == SHELL_CAP)
+    distances = np.linalg.norm(geometry.atoms.positions[caps] - geometry.atoms.positions[0], axis=1)
+    kept = np.delete(np.arange(len(geometry.shell)), caps[int(distances.argmax())])
+    return replace(
+        geometry,
+        atoms=geometry.atoms[kept],
+        shell=geometry.shell[kept],
+        parents=geometry.parents[kept],
+        boundary=geometry.boundary[kept],
+    )
+
+
 def make_jobs() -> Iterator[Job]:
     """Yield all cutouts, those that say most for their cost first."""
-    for label in ('core0_buffer1', 'core0_buffer3', 'core4_buffer1'):
-        yield Job(parent='si63_rattled', atom=31, label=f'{label}_placed', config={**SIZES[label], **PLACED})
+    yield from silicon_sizes('si63_rattled', 31, ('core0_buffer1', 'core4_buffer1', 'core0_buffer3'), PLACED)
+    yield from smallest('si63_rattled')
+    yield from methane()
+    yield from smallest('si63_vacancy')
+    yield from silicon_spins('si63_vacancy', 1)
+    yield from boxes()
     for parent, atoms in SILICON_EPICENTRES.items():
         yield from silicon_sizes(parent, atoms[0], ('core0_buffer1', 'core0_buffer3', 'core4_buffer3'))
-        if parent == 'si63_vacancy':
-            yield from methane()
-            yield from boxes()
-        yield from silicon_spins(parent, ODD_EPICENTRES[parent][0])
         yield from silicon_caps(parent, atoms[0])
-        yield from silicon_sizes(parent, atoms[1], ('core0_buffer1', 'core0_buffer3'))
-    for parent, atoms in SILICON_EPICENTRES.items():
-        for atom in ODD_EPICENTRES[parent][1:]:
+        for atom in ODD_EPICENTRES[parent]:
             yield from silicon_spins(parent, atom)
+    for parent, atoms in SILICON_EPICENTRES.items():
         default = SIZES['core4_buffer3']
         for label, change in (('placed', PLACED), ('relaxed', {'relax_buffer': True})):
             yield Job(parent=parent, atom=atoms[0], label=f'core4_buffer3_{label}', config={**default, **change})
         for atom in atoms:
             yield from silicon_sizes(parent, atom, SIZES)
-    for parent, atoms in SILICON_EPICENTRES.items():
         yield Job(parent=parent, atom=atoms[0], label='core4_buffer3_all', config=WHOLE)
 
 
-def silicon_sizes(parent: str, atom: int, labels: Iterable[str]) -> Iterator[Job]:
+def smallest(parent: str) -> Iterator[Job]:
+    """Yield clusters of one atom and its neighbours about many atoms, with other caps, vacuum and spins about some."""
+    small = {**SIZES['core0_buffer1'], **PLACED}
+    for atom in range(2, 63, 6):
+        yield Job(parent=parent, atom=atom, label='core0_buffer1_placed', config=small)
+    for atom in range(2, 63, 18):
+        same = {'parent': parent, 'atom': atom}
+        for scale in (0.95, 1.05, 1.10):
+            yield Job(**same, label=f'core0_buffer1_caps{100 * scale:.0f}', config=small, cap_scale=scale)
+        for vacuum in (4.0, 9.0, 12.0):
+            yield Job(**same, label=f'core0_buffer1_vacuum{vacuum:.0f}', config={**small, 'vacuum': vacuum})
+        yield Job(**same, label='core0_buffer1', config=SIZES['core0_buffer1'])
+    for atom in RADICALS[parent]:
+        same = {'parent': parent, 'atom': atom, 'config': small}
+        yield Job(**same, label='core0_buffer1_placed')
+        yield Job(**same, label='core0_buffer1_odd1', nspin='one')
+        yield Job(**same, label='core0_buffer1_even', drop_cap=True)
+
+
+def silicon_sizes(
+    parent: str, atom: int, labels: Iterable[str], change: Mapping[str, Any] | None = None
+) -> Iterator[Job]:
     """Yield cutouts of several sizes."""
     for label in labels:
-        yield Job(parent=parent, atom=atom, label=label, config=SIZES[label])
+        name = f'{label}_placed' if change else label
+        yield Job(parent=parent, atom=atom, label=name, config={**SIZES[label], **(change or {})})
 
 
 def silicon_caps(parent: str, atom: int) -> Iterator[Job]:

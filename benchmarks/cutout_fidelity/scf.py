@@ -29,12 +29,16 @@ FORCE = re.compile(r'atom\s+\d+ type\s+\d+\s+force =\s+(\S+)\s+(\S+)\s+(\S+)')
 
 @dataclass(frozen=True, kw_only=True)
 class Theory:
-    """Pseudopotentials by element, cut-offs (Ry) and what else the settings say; the same for parent and cutout."""
+    """Pseudopotentials by element, cut-offs (Ry) and what else the settings say; the same for parent and cutout.
+
+    mixing_beta: of the first try, where the factory's is not good.
+    """
 
     pseudos: dict[str, str]
     cutoffs_Ry: tuple[float, float]
     dft: DftConfig
     valence: dict[str, float]
+    mixing_beta: float | None = None
 
     def key(self) -> dict[str, Any]:
         """Return what distinguishes this theory from another in a piece."""
@@ -120,7 +124,7 @@ def run_scf(
     folder = pieces.parent / 'scratch' / path.stem
     folder.mkdir(parents=True, exist_ok=True)
     start, beta, answer = time.monotonic(), None, None
-    for beta in (parameters['ELECTRONS']['mixing_beta'], WEAKER_MIXING):
+    for beta in (theory.mixing_beta or parameters['ELECTRONS']['mixing_beta'], WEAKER_MIXING):
         parameters['ELECTRONS']['mixing_beta'] = beta
         write_input(folder / 'pw.in', atoms, theory, parameters, shift)
         answer = call_pw(folder, len(atoms))
