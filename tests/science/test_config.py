@@ -63,9 +63,7 @@ def test_a_committee_has_thresholds_of_its_own():
 @pytest.mark.parametrize(
     ('model', 'key', 'value'),
     [
-        (config.LoopStrategyConfig, 'use_tiered_oracle', True),
         (config.LoopStrategyConfig, 'incremental_update', False),
-        (config.DistillationConfig, 'enable', False),
     ],
 )
 def test_what_is_not_built_yet_says_so(model, key, value):

@@ -32,7 +32,7 @@ def overlapping():
         ({'md': {'timestep_ps': -0.001}}, ('md.timestep_ps', '-0.001', 'greater than 0')),
         ({'md': {'temperature_end_K': float('nan')}}, ('md.temperature_end_K', 'nan')),
         ({'strategy': {'thresholds': {'threshold_call_dft': 1.0}}}, ('strategy.thresholds', 'must rise', '1.0')),
-        ({'strategy': {'use_tiered_oracle': True}}, ('use_tiered_oracle', 'not built yet')),
+        ({'strategy': {'max_event_repeats': 1}}, ('strategy.max_event_repeats', 'greater than or equal to 2')),
         ({'strategy': {'incremental_update': False}}, ('incremental_update', 'allowed: true')),
         ({'strategy': {'replay_buffer_size': 0}}, ('replay_buffer_size', 'greater than 0')),
         ({'strategy': {'thresholds': {'measure': 'teacher', 'threshold_call_dft': 5.0, 'threshold_danger': 10.0}}},
@@ -48,7 +48,9 @@ def test_bad_settings_are_refused_by_name(make_builder, overrides, words):
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-def test_bad_nodes_are_refused_before_submission(make_builder, task_code, pw_code, pseudos, silicon_prototypes):
+def test_bad_nodes_are_refused_before_submission(
+    make_builder, task_code, pw_code, pseudos, silicon_prototypes, teacher_files
+):
     """Codes, elements and structures are held against each other when the process is made."""
     copper = AtomicDatasetData.from_atoms(bulk('Cu', 'fcc', a=3.6, cubic=True))
     hydrogen = AtomicDatasetData.from_atoms(molecule('H2', vacuum=3.0, pbc=True))
@@ -64,6 +66,11 @@ def test_bad_nodes_are_refused_before_submission(make_builder, task_code, pw_cod
         ({'overrides': {'strategy': {'replay_buffer_size': 7}}}, ('replay_buffer_size', 'trainer.pacemaker')),
         ({'overrides': {'md': {'dump_every': 15}}}, ('md.dump_every = 15', 'check_every = 10')),
         ({'overrides': {'dft': {'ecutwfc': None, 'ecutrho': None}}}, ('dft.ecutwfc', 'no installed family')),
+    ]
+    single = TeacherModelData.from_files(teacher_files[:1], source='here', licence='MIT')
+    cases += [
+        ({'teacher': single, 'overrides': {'strategy': {'use_tiered_oracle': True}}}, ('tiered_oracle', 'committee')),
+        ({'overrides': {'distillation': {'enable': False}}}, ('distillation.enable', 'give `potential`')),
     ]
     before = orm.QueryBuilder().append(orm.ProcessNode).count()
     for changes, words in cases:

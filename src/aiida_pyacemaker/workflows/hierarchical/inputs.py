@@ -57,7 +57,8 @@ def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
     if any(name not in inputs for name in needed):
         return None
     checks = (
-        _check_codes, _check_chemistry, _check_structures, _check_settings, _check_start, check_trainer, _check_replay
+        _check_codes, _check_chemistry, _check_structures, _check_settings, _check_start, _check_oracle, check_trainer,
+        _check_replay,
     )  # fmt: skip
     return next((message for check in checks if (message := check(inputs))), None)
 
@@ -157,7 +158,7 @@ def _check_replay(inputs: dict[str, Any]) -> str | None:
 def _check_start(inputs: dict[str, Any]) -> str | None:
     """Hold the potential to start with against its blocks, the elements and `distillation.enable`."""
     if 'potential' not in inputs:
-        if not inputs.get('distillation', {}).get('enable', True):
+        if 'distillation' in inputs and not inputs['distillation'].get_dict().get('enable', True):
             return 'distillation.enable: false without a potential to start with; give `potential` and its `blocks`'
         return 'blocks: given without the potential that was fitted to them' if inputs.get('blocks') else None
     if not inputs.get('blocks'):
@@ -166,6 +167,16 @@ def _check_start(inputs: dict[str, Any]) -> str | None:
     if found != wanted:
         return f'potential: knows {", ".join(sorted(found))}, elements are {", ".join(sorted(wanted))}'
     return None
+
+
+def _check_oracle(inputs: dict[str, Any]) -> str | None:
+    asked = 'strategy' in inputs and inputs['strategy'].get_dict().get('use_tiered_oracle', False)
+    if not asked or inputs['teacher'].n_members > 1:
+        return None
+    return (
+        'strategy.use_tiered_oracle: one model cannot say how unsure it is; allowed with a committee (a teacher of '
+        'several models)'
+    )
 
 
 def fill_builder(

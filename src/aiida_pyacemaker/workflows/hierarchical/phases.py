@@ -108,8 +108,9 @@ class PhaseInputs(TaskSteps):
             'frames': {halt['walker']: halt['frames'] for halt in batch},
             'steps': {halt['walker']: orm.List(halt['summary']['frame_steps']) for halt in batch},
             'escalated': {halt['walker']: orm.Dict(halt['cutout']) for halt in batch if halt['cutout']},
+            'to_dft': orm.List(sorted(halt['walker'] for halt in batch if halt['met'] > 1)),
             'earlier': self.ctx.label_datasets,
-            'cutout': self._cutout_settings(f'round_{number:02d}_cutout', count),
+            'cutout': self._cutout_settings(f'round_{number:02d}_cutout', count) | self._oracle(),
             'finetune': {
                 **self._shared('elements', 'fit', 'finetune'),
                 **self._trainer(),
@@ -120,6 +121,12 @@ class PhaseInputs(TaskSteps):
             },
             'generation': orm.Int(number),
         }
+
+    def _oracle(self) -> dict[str, Any]:
+        """Return up to which uncertainty a teacher is believed at a halt, if it is at all."""
+        if not self.read_settings('strategy').use_tiered_oracle:
+            return {}
+        return {'oracle_threshold_eV_per_A': orm.Float(self.read_settings('distillation').uncertainty_threshold)}
 
     def _cutout_settings(self, name: str, count: int) -> dict[str, Any]:
         """Return settings and limits of phase 3: no more SCFs than remain."""
