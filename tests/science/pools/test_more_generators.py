@@ -7,11 +7,18 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.data import covalent_radii
+from ase.geometry import find_mic
 from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.science.config import PoolConfig
 from aiida_pyacemaker.science.pools import Screen, has_overlap, join_samples, make_pool
-from aiida_pyacemaker.science.pools.generators.defects import holes, make_antisites, make_interstitials
+from aiida_pyacemaker.science.pools.generators.defects import (
+    holes,
+    make_antisites,
+    make_divacancies,
+    make_frenkel_pairs,
+    make_interstitials,
+)
 from aiida_pyacemaker.science.pools.generators.melt import Melt, run_melt
 from aiida_pyacemaker.science.pools.generators.monte_carlo import make_monte_carlo_rattled
 from aiida_pyacemaker.science.pools.generators.normal_modes import make_normal_modes, vibrations
@@ -194,3 +201,18 @@ def test_a_pool_reaches_every_generator_by_its_count_and_the_first_ones_do_not_n
     assert {'volume', 'sheared', 'monte_carlo', 'surface', 'interstitial', 'antisite', 'normal_modes'} <= set(kinds)
     head = full.frames.select(np.arange(len(bare.frames)))
     assert head.content_digest() == bare.frames.content_digest()
+
+
+def test_divacancies_are_neighbours_in_turn_and_frenkel_pairs_keep_all_atoms():
+    copper = bulk('Cu', cubic=True) * 2
+    options = {'amplitudes': (0.01,), 'calculator': EMT(), 'rng': seeded()}
+    pairs = make_divacancies(copper, count=8, **options)
+    assert {len(atoms) for atoms in pairs} == {30}
+    for atoms in pairs[:1]:  # the relaxed first pair: who left shows in the sites without an atom
+        gaps = [site for site in copper.positions if find_mic(atoms.positions - site, copper.cell)[1].min() > 1.0]
+        assert len(gaps) == 2
+        assert find_mic((gaps[0] - gaps[1])[None], copper.cell)[1][0] == pytest.approx(copper.cell[0, 0] / 2**0.5 / 2)
+    frenkel = make_frenkel_pairs(copper, count=4, **options)
+    assert {len(atoms) for atoms in frenkel} == {32}
+    moved = find_mic(frenkel[0].positions - copper.positions, copper.cell)[1]
+    assert moved.max() > 2.0 and np.sort(moved)[-2] < 1.5

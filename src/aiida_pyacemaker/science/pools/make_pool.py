@@ -21,6 +21,7 @@ from .screening import Sample, Screen
 from .subsystems import relaxed_crystals, subsystems_of, unrelaxed_crystals
 
 PROTOTYPE = 'prototype'
+CRYSTAL_FMAX = 0.05  # eV/Å, of structure types: their volume is at its minimum already, only sites still move
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +96,17 @@ def planned_relaxations(
 
 def _crystals(subsystem: Sequence[str], config: PoolConfig, screen: Screen) -> Sample:
     at_best_volume, dropped = relaxed_crystals(subsystem, config, screen)
-    sample = relax_prototypes(at_best_volume, screen)
+    sample = relax_prototypes(at_best_volume, screen, fmax=CRYSTAL_FMAX)
     return replace(sample, dropped=dict(Counter(dropped) + Counter(sample.dropped)))
 
 
-def relax_prototypes(structures: Sequence[Atoms], screen: Screen) -> Sample:
-    """Return the prototypes relaxed isotropically with the screen's calculator, each its own group, and their facts.
+def relax_prototypes(structures: Sequence[Atoms], screen: Screen, *, fmax: float = 0.01) -> Sample:
+    """Return the prototypes relaxed isotropically to ``fmax`` (eV/Å), each its own group, and what is known of them.
 
     They are held against the force limit whatever ``check_forces`` says: all else is made of them.
     """
     judge = replace(screen, check_forces=True)
-    kept, dropped = judge.keep(relax_structure(atoms, screen.calculator)[0] for atoms in structures)
+    kept, dropped = judge.keep(relax_structure(atoms, screen.calculator, fmax=fmax)[0] for atoms in structures)
     facts = tuple(describe_prototype(atoms, screen.calculator) for atoms in kept)
     return Sample(frames=chunked_frames(kept, PROTOTYPE, size=1), dropped=dict(dropped), facts=facts)
 

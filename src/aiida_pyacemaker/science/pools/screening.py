@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, CalculatorError
-from ase.data import chemical_symbols
-from ase.neighborlist import natural_cutoffs, neighbor_list
+from ase.data import chemical_symbols, covalent_radii
 
 from ..frames import Frames
+from ..neighbours import pairs_of
 
 NON_FINITE, TOO_CLOSE, LARGE_FORCE, MD_STOPPED = 'non_finite', 'too_close', 'large_force', 'md_stopped'
 REFUSED, NO_MINIMUM, NOT_MOLTEN, NO_ROOM = 'refused', 'no_minimum', 'not_molten', 'no_room'
@@ -79,7 +79,11 @@ class Screen:
 
 def has_overlap(atoms: Atoms, *, fraction: float) -> bool:
     """Return whether any pair is closer than ``fraction`` of the sum of its covalent radii."""
-    return len(neighbor_list('i', atoms, natural_cutoffs(atoms, mult=fraction))) > 0
+    if len(atoms) == 0:
+        return False
+    radii = fraction * covalent_radii[atoms.numbers]
+    pairs = pairs_of(atoms.positions, atoms.cell.array, atoms.pbc, 2.0 * float(radii.max()))
+    return bool((np.linalg.norm(pairs.vectors, axis=1) < radii[pairs.first] + radii[pairs.second]).any())
 
 
 def systems_of(frames: Frames) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -16,8 +16,9 @@ from ..config import PoolConfig
 from .screening import NO_MINIMUM, REFUSALS, Screen
 from .structure_types import crystals_of
 
-SCALES = np.linspace(0.8, 1.4, 13)  # of the lattice parameter with the closest pair at the covalent sum
-SCALE_TOLERANCE = 1e-3
+SCALES = np.linspace(0.8, 2.0, 25)  # of the lattice parameter with the closest pair at the covalent sum
+START = 1.15  # metals have their minimum a little below, weakly bound crystals above
+SCALE_TOLERANCE, MAX_MINIMISATIONS = 1e-3, 12
 
 
 def subsystems_of(elements: Sequence[str], *, largest: int) -> list[tuple[str, ...]]:
@@ -46,20 +47,27 @@ def relaxed_crystals(
 
 
 def relax_volume(atoms: Atoms, calculator: Calculator) -> Atoms | None:
-    """Return ``atoms`` with the cell scaled to the lowest energy, or ``None`` where that lies on the window's edge.
+    """Return ``atoms`` with the cell scaled to the nearest energy minimum, or ``None`` where the window has none.
 
-    The energy is scanned at ``SCALES`` of the cell vectors, then minimised between the neighbours of the lowest
-    point (Brent). A point that the calculator refuses counts as infinitely high.
+    The energy is followed downhill over ``SCALES`` of the cell vectors from ``START``, which spares the calculator
+    crystals denser than need be, then minimised between the neighbours of the lowest point (Brent). A point that the
+    calculator refuses counts as infinitely high.
     """
-    energy = partial(_energy_at, atoms, calculator)
-    energies = np.array([energy(scale) for scale in SCALES])
-    lowest = int(energies.argmin())
-    inside = 0 < lowest < len(SCALES) - 1 and np.isfinite(energies[lowest - 1 : lowest + 2]).all()
+    energy = lru_cache(maxsize=None)(lambda index: _energy_at(atoms, calculator, float(SCALES[index])))
+    lowest = int(np.argmin(np.abs(SCALES - START)))
+    while True:
+        around = [index for index in (lowest - 1, lowest, lowest + 1) if 0 <= index < len(SCALES)]
+        best = min(around, key=energy)
+        if best == lowest:
+            break
+        lowest = best
+    inside = len(around) == 3 and all(np.isfinite(energy(index)) for index in around)
     if not inside:
         return None
     bounds = (SCALES[lowest - 1], SCALES[lowest + 1])
-    found = minimize_scalar(energy, bounds=bounds, method='bounded', options={'xatol': SCALE_TOLERANCE})
-    return _scaled(atoms, float(found.x))
+    exact = partial(_energy_at, atoms, calculator)
+    options = {'xatol': SCALE_TOLERANCE, 'maxiter': MAX_MINIMISATIONS}
+    return _scaled(atoms, float(minimize_scalar(exact, bounds=bounds, method='bounded', options=options).x))
 
 
 def _energy_at(atoms: Atoms, calculator: Calculator, scale: float) -> float:

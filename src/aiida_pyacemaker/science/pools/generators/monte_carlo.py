@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.geometry import find_mic
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import erf
+
+from ..images import ShortestVectors
 
 CYCLES = 10  # accepted moves of each atom; displacements grow to about sqrt(CYCLES) times the standard deviation
 WIDTH_A = 0.1  # of the error function
@@ -27,24 +28,30 @@ def make_monte_carlo_rattled(
     radii = covalent_radii[atoms.numbers]
     limits = min_distance_fraction * (radii[:, None] + radii)
     np.fill_diagonal(limits, -np.inf)
-    rattled = []
+    rattled, shortest = [], ShortestVectors(atoms.cell.array, atoms.pbc)
     for _ in range(count):
         copy = atoms.copy()
         for _ in range(CYCLES):
             for index in range(len(copy)):
-                _move(copy, index, limits[index], amplitude / np.sqrt(CYCLES), rng)
+                _move(copy, index, limits[index], amplitude / np.sqrt(CYCLES), shortest, rng)
         rattled.append(copy)
     return rattled
 
 
-def _move(atoms: Atoms, index: int, limits: NDArray[np.float64], step: float, rng: Generator) -> None:
+def _move(
+    atoms: Atoms,
+    index: int,
+    limits: NDArray[np.float64],
+    step: float,
+    shortest: ShortestVectors,
+    rng: Generator,
+) -> None:
     """Move atom ``index`` in place once; ``limits`` are (n,) Å, the distances to keep from every other atom."""
     others = np.delete(np.arange(len(atoms)), index)
-    start = atoms.positions[index].copy()
+    start, around, least = atoms.positions[index].copy(), atoms.positions[others], limits[others]
     for _ in range(MAX_ATTEMPTS):
         trial = start + rng.normal(scale=step, size=3)
-        _, distances = find_mic(atoms.positions[others] - trial, atoms.cell, atoms.pbc)
-        margin = float((distances - limits[others]).min()) if len(others) else np.inf
+        margin = float((shortest.lengths(around - trial) - least).min()) if len(others) else np.inf
         if (erf(margin / WIDTH_A) + 1.0) / 2.0 > rng.random():
             atoms.positions[index] = trial
             return

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.geometry import find_mic, minkowski_reduce
+from ase.geometry import minkowski_reduce
 from numpy.random import Generator
+
+from ..images import ShortestVectors
 
 VOLUME_RANGE = (0.9, 1.4)  # of the parent's volume per atom
 MAX_SHEAR = 0.3  # off-diagonal parts of the cell before it is scaled to its volume
-MAX_ATTEMPTS = 100  # to place one atom
+MAX_ATTEMPTS, ATTEMPTS_AT_ONCE = 100, 10  # to place one atom
 MAX_CELLS = 10  # per structure
 
 
@@ -30,21 +32,21 @@ def _pack(atoms: Atoms, fraction: float, rng: Generator) -> Atoms | None:
         volume = atoms.get_volume() * rng.uniform(*VOLUME_RANGE)
         cell, _ = minkowski_reduce(shape * (volume / abs(np.linalg.det(shape))) ** (1 / 3))
         numbers = rng.permutation(atoms.numbers)
-        placed = Atoms(cell=cell, pbc=True)
-        while len(placed) < len(numbers) and _place(placed, int(numbers[len(placed)]), fraction, rng):
+        placed, shortest = Atoms(cell=cell, pbc=True), ShortestVectors(cell, True)
+        while len(placed) < len(numbers) and _place(placed, int(numbers[len(placed)]), fraction, shortest, rng):
             pass
         if len(placed) == len(numbers):
             return placed
     return None
 
 
-def _place(atoms: Atoms, number: int, fraction: float, rng: Generator) -> bool:
+def _place(atoms: Atoms, number: int, fraction: float, shortest: ShortestVectors, rng: Generator) -> bool:
     """Add one atom in place where it is far enough from all others; return whether there was room."""
     limits = fraction * (covalent_radii[atoms.numbers] + covalent_radii[number])
-    positions = rng.random((MAX_ATTEMPTS, 3)) @ atoms.cell.array
-    vectors = atoms.positions[None] - positions[:, None]
-    distances = find_mic(vectors.reshape(-1, 3), atoms.cell)[1] if len(atoms) else np.empty(0)
-    free = (distances.reshape(MAX_ATTEMPTS, len(atoms)) > limits).all(axis=1)
-    if free.any():
-        atoms += Atoms([number], positions=[positions[free.argmax()]])
-    return bool(free.any())
+    for _ in range(MAX_ATTEMPTS // ATTEMPTS_AT_ONCE):
+        positions = rng.random((ATTEMPTS_AT_ONCE, 3)) @ atoms.cell.array
+        free = (shortest.lengths(atoms.positions[None] - positions[:, None]) > limits).all(axis=1)
+        if free.any():
+            atoms += Atoms([number], positions=[positions[free.argmax()]])
+            return True
+    return False
