@@ -12,8 +12,9 @@ from ..calculations.cutout import CutoutCalculation
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
-from ..science.config import CutoutConfig
+from ..science.config import CutoutConfig, DftConfig
 from ..science.cutout import cap_elements, cap_pseudos
+from ..science.dft.pseudo_hydrogen import CAP_NAME
 from .dft.label_dft import DftLabelWorkChain
 from .input_checks import check_elements
 from .labels import join_datasets, report_cutouts, transfer_labels
@@ -102,6 +103,7 @@ class CutoutWorkChain(TaskSteps, WorkChain):
             'cutout': self.read_settings('cutout').model_dump(),
             'thresholds': self.read_settings('thresholds').model_dump(),
             'n_epicentres': self.inputs.n_epicentres.value,
+            **label_theory(self.inputs.dft),
         }
         nodes = {name: self.inputs[name] for name in ('frames', 'steps', 'potential', 'teacher')}
         return ToContext(cutout=self.submit_task('cutout', CutoutCalculation, **nodes, settings=orm.Dict(settings)))
@@ -162,6 +164,17 @@ class CutoutWorkChain(TaskSteps, WorkChain):
         if self.ctx.dft.exit_status == DftLabelWorkChain.exit_codes.BUDGET_SPENT.status:  # the oracle's is the same
             return self.exit_codes.BUDGET_SPENT.format(message=self.ctx.dft.exit_message)
         return None
+
+
+def label_theory(dft: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what cutting must know of the SCFs: electrons by pseudopotential, charges of caps, k-point distance."""
+    charges = {name: float(node.z_valence) for name, node in dft['pw']['pseudos'].items()}
+    caps = {name: CAP_NAME.fullmatch(name) for name in charges}
+    return {
+        'valence': {name: charge for name, charge in charges.items() if not caps[name]},
+        'cap_charges': {found[1]: charges[name] for name, found in caps.items() if found},
+        'kpoints_distance': DftConfig.model_validate(dft['dft'].get_dict()).kpoints_distance,
+    }
 
 
 def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
