@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from aiida import orm
 from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
@@ -17,6 +18,18 @@ SMALL = {
     'fit': {'number_of_functions_per_element': 20},
     'validation': {'tolerance_elastic': 1e-6, 'md_steps': 20, 'max_attempts': 2},
 }
+
+
+@pytest.fixture
+def teacher(teacher_files, finished, aiida_profile):
+    """The silicon committee as a stored node, read once a session: that takes seconds."""
+    from aiida_pyacemaker.data.teacher import TeacherModelData
+
+    query = orm.QueryBuilder().append(TeacherModelData, filters={'id': finished.get('teacher', -1)})
+    if not query.count():
+        node = TeacherModelData.from_files(teacher_files, source='examples/silicon', licence='MIT').store()
+        finished['teacher'] = node.pk
+    return orm.load_node(finished['teacher'])
 
 
 @pytest.fixture

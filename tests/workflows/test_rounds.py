@@ -70,7 +70,8 @@ class Script:
         frames = Frames.from_atoms([structure], gamma=np.linspace(1.0, 6.0, len(structure)))
         summary = orm.Dict({
             'outcome': outcome, 'last_step': step, 'goal_step': GOAL, 'frame_steps': [step], 'learning_row': 0,
-            'n_atoms': len(structure), 'resume_step': step - 30, 'restart_previous_step': step - 50,
+            'n_atoms': len(structure), 'restart_previous_step': step - 50,
+            'resume_step': step - 30 if outcome == 'overshoot' else step,
             'swap': {'temperature_after_K': 900.0} if outcome == 'overshoot' else None,
         })  # fmt: skip
         outputs = {

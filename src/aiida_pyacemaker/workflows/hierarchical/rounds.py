@@ -33,6 +33,8 @@ class RoundSteps(Endings):
     def run_round(self) -> Any:
         """Let every walker that can go on; beside them, when decoupled, learn what halted the others."""
         self.ctx.round += 1
+        if not self.ctx.queue:  # then there is nothing to wait for
+            self._wake()
         self.ctx.moving = in_state(self.ctx.walkers, READY)
         children = {name: self._start_stretch(name) for name in self.ctx.moving}
         if self._beside() and self.ctx.queue:
@@ -80,8 +82,9 @@ class RoundSteps(Endings):
         if 'summary' in child.outputs:
             summary = child.outputs.summary
             self.ctx.records[self._label('explore', name)] = summary
-            self.ctx.walked += max(0, (summary['last_step'] or 0) - walker['step'])
-            walker['step'] = summary['last_step'] or 0
+            last = summary['last_step'] or 0
+            self.ctx.walked += max(0, last - walker['step'])
+            walker['step'] = summary.get('resume_step', last)  # earlier than the last after an unphysical end
             if summary.get('swap'):
                 told = {'rejected': summary['outcome'] == 'overshoot'}
                 self.ctx.swaps.append({'round': self.ctx.round, 'walker': name, **summary['swap'], **told})
@@ -91,7 +94,7 @@ class RoundSteps(Endings):
             return self.stop_at_md(child)
         outcome = child.outputs.outcome.value
         walker['restart'] = child.outputs.restart
-        self.report(f'round {self.ctx.round}: MD {self._of(name)}ended at step {walker["step"]}: {outcome}')
+        self.report(f'round {self.ctx.round}: MD {self._of(name)}ended at step {summary["last_step"]}: {outcome}')
         if outcome == 'goal':
             walker['state'] = DONE
         return None if outcome in ('goal', 'stride') else self._judge_halt(name, child)
@@ -100,9 +103,7 @@ class RoundSteps(Endings):
         """Send the walker back before the swap; the old potential is kept, unless a newer one is there already."""
         walker, used = self.ctx.walkers[name], self.ctx.walkers[name]['potential']
         self.report(f'MD {self._of(name)}rejects ACE<{used.pk}>: {child.exit_message}')
-        walker.update(
-            restart=child.outputs.restart, step=child.outputs.summary['resume_step'], potential=walker['before']
-        )
+        walker.update(restart=child.outputs.restart, potential=walker['before'])
         if used == self.ctx.potential and self.ctx.previous is not None:
             self.ctx.update(self.ctx.previous)
             self.ctx.generation += 1  # what was learnt by the rejected one is not known
@@ -199,9 +200,13 @@ class RoundSteps(Endings):
         for halt in batch:
             self.ctx.events[halt['event']]['learnt'] = self.ctx.generation
         self._note_stubborn(child, batch)
+        self._wake()
+        return None
+
+    def _wake(self) -> None:
+        """Let everyone who waited for labels go on."""
         for name in in_state(self.ctx.walkers, WAITING):
             self.ctx.walkers[name]['state'] = READY
-        return None
 
     def _book(self, child: orm.ProcessNode, batch: list[dict[str, Any]]) -> None:
         """Count what was paid, labels or not; what was cut out beside an epicentre belongs to its event."""
