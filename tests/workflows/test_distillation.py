@@ -19,7 +19,7 @@ def test_teacher_becomes_a_student(distilled, tiny_distillation):
     assert len(outputs.labelled) == 20 and len(outputs.held_out) == 2
     labels = node.base.links.get_outgoing(link_type=LinkType.CALL_CALC).all_link_labels()
     steps = {'sample_pool', 'sample_dimers', 'select', 'label', 'label_held_out', 'label_dimers', 'fit'}
-    steps |= {'prototypes', 'summary'}
+    steps |= {'prototypes', 'ground_state', 'summary'}
     assert set(labels) == steps and len(labels) == len(steps)
     report = outputs.report.get_dict()
     assert report['zero_shot_error_against_teacher']['n_frames'] == 2

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from . import figures
+from . import figures, uncertainty_figures
 from .bundle import write_potential_bundle
 from .collect import collect_run, summarise
 from .provenance import OVER
@@ -19,12 +19,16 @@ from .provenance import OVER
 CAPTIONS = {
     'gamma': 'The MD: largest γ of any atom. Up to about 1 the potential has seen such surroundings; it halts where it '
     'has not, learns, and resumes there.',
+    'by_temperature': 'What halts the MD against temperature, of the frames that were kept: largest and median.',
+    'by_place': 'The same against position: the largest of all kept frames in slabs along the cell vectors.',
     'parity': 'Forces on the core atoms of cutouts that were kept out of training, against DFT: the first potential '
     'and the last. On the line is right.',
     'learning': 'What the DFT bought: the error on the kept-out cutouts after each round of learning.',
     'gates': 'The gates of phase 2: how much of the allowed deviation from its teacher the distilled potential uses.',
     'phases': 'Where the time went, step by step.',
 }
+
+PAIRED = ('by_temperature', 'by_place', 'parity', 'learning', 'gates', 'phases')
 
 GATE_WORDS = {
     'lattice': 'lattice: cube root of the cell volume (Å)',
@@ -46,10 +50,17 @@ def write_report(root: int, folder: Path) -> dict[str, Any]:
     node = orm.load_node(root)
     lines: Sequence[str] = ()
     if 'potential' in node.outputs:
-        lines = write_potential_bundle(node.outputs.potential, node.inputs.md_structure, folder / 'potential')
+        lines = write_potential_bundle(node.outputs.potential, find_start(node), folder / 'potential')
     (folder / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
     (folder / 'report.html').write_text(render_page(collected, summary, images, lines))
     return summary
+
+
+def find_start(root: Any) -> Any:
+    """Return where the MD of a run started: what was given, else the crystal that phase 1 found."""
+    if 'md_structure' in root.inputs:
+        return root.inputs.md_structure
+    return root.base.links.get_outgoing(link_label_filter='md_structure').one().node.outputs.result
 
 
 def draw_all(collected: Mapping[str, Any], folder: Path) -> dict[str, Path]:
@@ -59,12 +70,16 @@ def draw_all(collected: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     settings = collected['settings']
     thresholds = _thresholds(settings)
     parity, learning = collected['parity'], collected['learning']
+    found = collected['uncertainty']
+    unsure = {'found': found, 'measure': _rule(settings).measure}
     drawings: dict[str, tuple[Any, Callable[[Any], None], tuple[float, float]]] = {
         'gamma': (
             collected['segments'],
             partial(figures.draw_gamma, segments=collected['segments'], thresholds=thresholds),
             (9.0, 3.4),
         ),
+        'by_temperature': (found, partial(uncertainty_figures.draw_against_temperature, **unsure), (4.6, 4.2)),
+        'by_place': (found, partial(uncertainty_figures.draw_against_place, **unsure), (4.6, 4.2)),
         'parity': (parity, partial(figures.draw_parity, parity=parity), (4.6, 4.2)),
         'learning': (learning, partial(figures.draw_learning, learning=learning), (4.6, 4.2)),
         'gates': (collected['gates'], partial(figures.draw_gates, gates=collected['gates']), (4.6, 4.2)),
@@ -84,10 +99,14 @@ def draw_all(collected: Mapping[str, Any], folder: Path) -> dict[str, Path]:
 
 
 def _thresholds(settings: Mapping[str, Any]) -> dict[str, float]:
+    values = _rule(settings).model_dump()
+    return {name: value for name, value in values.items() if name.startswith('threshold_')}
+
+
+def _rule(settings: Mapping[str, Any]) -> Any:
     from ..science.config import LoopStrategyConfig
 
-    values = LoopStrategyConfig.model_validate(settings.get('strategy', {})).thresholds.model_dump()
-    return {name: value for name, value in values.items() if name.startswith('threshold_')}
+    return LoopStrategyConfig.model_validate(settings.get('strategy', {})).thresholds
 
 
 def render_page(
@@ -98,7 +117,7 @@ def render_page(
     kind, words = _verdict(run)
     verdict = f'<b class="{kind}">{html.escape(words)}</b>'
     style = resources.files(__package__).joinpath('page.css').read_text()
-    pairs = ''.join(_figure(name, images) for name in ('parity', 'learning', 'gates', 'phases'))
+    pairs = ''.join(_figure(name, images) for name in PAIRED)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>aiida-pyacemaker: run {run['pk']}</title><style>

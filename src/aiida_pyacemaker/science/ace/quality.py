@@ -78,6 +78,15 @@ def prediction_errors(frames: Frames, potential: AcePotential, baseline: PairBas
     return frame_errors(frames, potential, baseline).summary()
 
 
+def compare_forces(truth: Frames, answer: Frames) -> dict[str, Any]:
+    """Return the root mean square difference of two labels of the same frames (eV/Å), and of how many components."""
+    difference = (answer.forces - truth.forces)[truth.force_weight > 0]
+    known = difference[np.isfinite(difference).all(axis=1)]
+    if not len(known):
+        return {'n_components': 0, 'rmse_forces_eV_per_A': None}
+    return {'n_components': int(known.size), 'rmse_forces_eV_per_A': float(np.sqrt((known**2).mean()))}
+
+
 def robust_factors(frames: Frames, potential: AcePotential, baseline: PairBaseline, *, threshold: float) -> RowFactors:
     """Return what labels count that a first fit misses: min(1, threshold σ/|residual|), σ of their medians.
 

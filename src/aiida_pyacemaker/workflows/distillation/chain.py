@@ -18,8 +18,14 @@ from ..ports import add_shared_ports
 from ..protocol import ProtocolBuilder, load_protocol
 from ..submission import call_once
 from ..trainers import Lesson, TrainerSteps, add_block_outputs, add_trainer_ports, check_trainer
-from .data import gather_prototypes, keep_rows, read_structures, summarise_distillation, take_prototypes
-
+from .data import (
+    gather_prototypes,
+    keep_rows,
+    read_structures,
+    summarise_distillation,
+    take_ground_state,
+    take_prototypes,
+)
 
 BLOCK = 'teacher_00'
 
@@ -73,6 +79,8 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
                     help='What was made, dropped, inferred, selected and learnt, by generator and by subsystem.')
         spec.output('pool', valid_type=AtomicDatasetData, help='All frames that were made in the first round.')
         spec.output('prototypes', valid_type=AtomicDatasetData, help='The relaxed crystals that the pool started from.')
+        spec.output('ground_state', valid_type=AtomicDatasetData,
+                    help='Of those with the most elements the one of lowest formation energy.')
         spec.output('labelled', valid_type=AtomicDatasetData,
                     help='The frames selected in the first round with the teacher\'s labels.')
         spec.output_namespace('more_labelled', valid_type=AtomicDatasetData, dynamic=True, required=False,
@@ -147,7 +155,10 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         if self.ctx.round == 1:
             self.ctx.first_pool = self.ctx.sample_pool
             self.out('pool', self.ctx.pool)
-            self.out('prototypes', call_once(self, 'prototypes', take_prototypes, self.ctx.pool))
+            relaxed = call_once(self, 'prototypes', take_prototypes, self.ctx.pool)
+            self.out('prototypes', relaxed)
+            nodes = (relaxed, self.ctx.sample_pool.outputs.report)
+            self.out('ground_state', call_once(self, 'ground_state', take_ground_state, *nodes))
         self.report(f'the pool holds {len(self.ctx.pool)} frames; selecting is next')
         return None
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 from ase.io import read
 
 from ...data.dataset import AtomicDatasetData
-from ...science.frames import Frames
+from ...science.ace.quality import compare_forces
 from ...science.pools import PROTOTYPE
 
 
@@ -65,6 +64,13 @@ def take_prototypes(pool: AtomicDatasetData) -> AtomicDatasetData:
 
 
 @calcfunction
+def take_ground_state(prototypes: AtomicDatasetData, report: orm.Dict) -> AtomicDatasetData:
+    """Return the prototype that the pool's report calls the most stable one with the most elements."""
+    row = report['inferred']['ground_state']
+    return AtomicDatasetData.from_frames(prototypes.get_frames().select([row]))
+
+
+@calcfunction
 def keep_rows(dataset: AtomicDatasetData, rows: orm.ArrayData) -> AtomicDatasetData:
     """Return the frames of ``dataset`` at the array `indices` of ``rows``."""
     return AtomicDatasetData.from_frames(dataset.get_frames().select(rows.get_array('indices')))
@@ -98,12 +104,3 @@ def summarise_distillation(
             'teacher_error_against_dft': own,
         }
     )
-
-
-def compare_forces(truth: Frames, answer: Frames) -> dict[str, Any]:
-    """Return the root mean square difference of two labels of the same frames (eV/Å), and of how many components."""
-    difference = (answer.forces - truth.forces)[truth.force_weight > 0]
-    known = difference[np.isfinite(difference).all(axis=1)]
-    if not len(known):
-        return {'n_components': 0, 'rmse_forces_eV_per_A': None}
-    return {'n_components': int(known.size), 'rmse_forces_eV_per_A': float(np.sqrt((known**2).mean()))}

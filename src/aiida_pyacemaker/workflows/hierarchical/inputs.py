@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
@@ -37,9 +38,11 @@ def add_root_ports(spec: Any) -> None:
     add_pw_ports(spec)
     spec.input('teacher', valid_type=TeacherModelData, help='The foundation model, or a committee of them.')
     spec.input('elements', valid_type=orm.List, help='Chemical symbols of the system.')
-    spec.input('prototypes', valid_type=AtomicDatasetData, help='Crystals that the pools and the gates start from.')
-    spec.input('md_structure', valid_type=AtomicDatasetData,
-               help='Where MD starts: a walker from each frame, or as `strategy.walkers` says.')  # fmt: skip
+    spec.input('prototypes', valid_type=AtomicDatasetData, required=False,
+               help='Crystals that pools and gates start from; default: structure types of `elements`.')  # fmt: skip
+    spec.input('md_structure', valid_type=AtomicDatasetData, required=False,
+               help='Where MD starts: a walker from each frame, or as `strategy.walkers` says; default: the most '
+               'stable crystal that phase 1 finds.')  # fmt: skip
     spec.input('held_out_structure', valid_type=AtomicDatasetData, required=False,
                help='One frame for the walker whose cutouts are kept out; default: the first of `md_structure`.')
     spec.input('potential', valid_type=AcePotentialData, required=False,
@@ -53,7 +56,7 @@ def add_root_ports(spec: Any) -> None:
 
 def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
     """Hold the ports against each other: elements, codes, overlaps; a missing port is reported by the port itself."""
-    needed = ('elements', 'teacher', 'prototypes', 'md_structure', 'pw', 'task_code', 'lammps_code', 'cutout')
+    needed = ('elements', 'teacher', 'pw', 'task_code', 'lammps_code', 'cutout')
     if any(name not in inputs for name in needed):
         return None
     checks = (
@@ -92,7 +95,9 @@ def _check_chemistry(inputs: dict[str, Any]) -> str | None:
 
 
 def _check_structures(inputs: dict[str, Any]) -> str | None:
-    if len(inputs['md_structure']) == 0:
+    if 'md_structure' not in inputs and 'potential' in inputs:
+        return 'md_structure: not given, and with `potential` no phase 1 would find a crystal to start from'
+    if 'md_structure' in inputs and len(inputs['md_structure']) == 0:
         return 'md_structure: holds no frame, allowed: 1 and more, a walker from each'
     if 'held_out_structure' in inputs and len(inputs['held_out_structure']) != 1:
         return f'held_out_structure: holds {len(inputs["held_out_structure"])} frames, allowed: 1'
@@ -104,6 +109,11 @@ def _check_structures(inputs: dict[str, Any]) -> str | None:
     return next((message for message in messages if message), None)
 
 
+def count_starts(inputs: Mapping[str, Any]) -> int:
+    """Return how many structures MD can start from: the frames of `md_structure`, else the one that phase 1 finds."""
+    return len(inputs['md_structure']) if 'md_structure' in inputs else 1
+
+
 def _check_settings(inputs: dict[str, Any]) -> str | None:
     """Hold settings of different ports against each other: what a child would refuse only after hours."""
     if any(name not in inputs for name in ('md', 'strategy', 'dft')):
@@ -112,10 +122,10 @@ def _check_settings(inputs: dict[str, Any]) -> str | None:
     strategy = config.LoopStrategyConfig.model_validate(inputs['strategy'].get_dict())
     dft = config.DftConfig.model_validate(inputs['dft'].get_dict())
     try:
-        walkers = make_walkers(strategy, len(inputs['md_structure']), shared)
+        walkers = make_walkers(strategy, count_starts(inputs), shared)
     except ValueError as error:
         return str(error)
-    boxes = [atoms.pbc for atoms in inputs['md_structure'].iter_ase()]
+    boxes = [atoms.pbc for atoms in inputs['md_structure'].iter_ase()] if 'md_structure' in inputs else [[True] * 3]
     for walker in walkers.values():
         md = config.MdConfig.model_validate(merge(shared, walker['md']))
         message = check_intervals(md, strategy.thresholds) or check_box(md, boxes[walker['structure']])

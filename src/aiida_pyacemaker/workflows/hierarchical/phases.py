@@ -11,10 +11,13 @@ from aiida.engine import calcfunction
 from ...data.dataset import AtomicDatasetData
 from ...science.ace.calibration import calibrated_thresholds
 from ...science.config import ActiveLearningThresholds, BudgetConfig
+from ...science.pools import most_compact_supercell
 from ..ports import TaskSteps
 from ..protocol import merge
 from ..submission import call_once, derived_seed
 from .walkers import Walker, next_stop
+
+START_ATOMS = 128
 
 
 class PhaseInputs(TaskSteps):
@@ -32,7 +35,8 @@ class PhaseInputs(TaskSteps):
         """Return the inputs of phase 1: every further attempt has a denser pool."""
         pool = self.read_settings('distillation').pool
         return {
-            **self._shared('task_code', 'teacher', 'elements', 'prototypes', 'distillation', 'fit'),
+            **self._shared('task_code', 'teacher', 'elements', 'distillation', 'fit'),
+            'prototypes': self.inputs.get('prototypes'),
             **self._trainer(),
             'baseline': orm.Str(self.read_settings('strategy').baseline_potential_type),
             'thresholds': self._thresholds(),
@@ -43,7 +47,8 @@ class PhaseInputs(TaskSteps):
     def validation_inputs(self) -> dict[str, Any]:
         """Return the inputs of phase 2: the newest potential against the teacher it was made from."""
         return {
-            **self._shared('task_code', 'teacher', 'prototypes', 'validation'),
+            **self._shared('task_code', 'teacher', 'validation'),
+            'prototypes': self.inputs.get('prototypes', self.ctx.candidate.outputs.ground_state),
             'potential': self.ctx.candidate.outputs.potential,
             'seed': self._seed('validation', self.ctx.attempt),
         }
@@ -79,7 +84,9 @@ class PhaseInputs(TaskSteps):
         return {**inputs, 'restart': walker['restart'], 'soft_start': orm.Bool(swapped or walker['shaken'])}
 
     def first_structure(self, row: int) -> AtomicDatasetData:
-        """Return frame ``row`` of `md_structure` as a dataset of its own."""
+        """Return frame ``row`` of `md_structure` as a dataset of its own, or what stands for it."""
+        if 'md_structure' not in self.inputs:
+            return call_once(self, 'md_structure', make_start, self.ctx.ground_state)
         if len(self.inputs.md_structure) == 1:
             return self.inputs.md_structure
         return call_once(self, f'structure_{row}', take_frame, self.inputs.md_structure, orm.Int(row))
@@ -164,6 +171,12 @@ def calibrate_thresholds(thresholds: orm.Dict, metrics: orm.Dict) -> orm.Dict:
 def read_calibration(metrics: orm.Dict) -> Any:
     """Return the calibration of γ in the metrics of a fit, `None` where it had no held-out atoms."""
     return metrics.get_dict().get('held_out', {}).get('gamma_calibration')
+
+
+@calcfunction
+def make_start(crystal: AtomicDatasetData) -> AtomicDatasetData:
+    """Return a compact supercell of ``START_ATOMS`` atoms at most: where MD starts when nobody says."""
+    return AtomicDatasetData.from_atoms(most_compact_supercell(crystal[0].atoms(0), max_atoms=START_ATOMS))
 
 
 @calcfunction

@@ -17,7 +17,7 @@ from ..explore import ExplorationWorkChain
 from ..submission import call_once
 from ..trainers import add_block_outputs, read_blocks
 from ..validation import ValidationWorkChain
-from .inputs import add_root_ports
+from .inputs import add_root_ports, count_starts
 from .phases import calibrate_thresholds, read_calibration
 from .rounds import RoundSteps
 from .walkers import make_walkers
@@ -108,7 +108,7 @@ class HierarchicalDistillationWorkChain(RoundSteps, WorkChain):
         for name in ('queue', 'batch', 'moving', 'events', 'escalations', 'passed_over', 'swaps'):
             self.ctx[name] = []
         strategy, md = self.read_settings('strategy'), self.inputs.md.get_dict()
-        self.ctx.walkers = make_walkers(strategy, len(self.inputs.md_structure), md)
+        self.ctx.walkers = make_walkers(strategy, count_starts(self.inputs), md)
         if 'potential' in self.inputs:
             self.report(f'phases 1 and 2 are left out: ACE<{self.inputs.potential.pk}> is given')
             self._adopt(self.inputs)
@@ -194,6 +194,7 @@ class HierarchicalDistillationWorkChain(RoundSteps, WorkChain):
         self.ctx.potential = made.potential
         self.ctx.blocks, self.ctx.rows = read_blocks(made)
         self.ctx.teacher = self.inputs.teacher
+        self.ctx.ground_state = made.ground_state if 'ground_state' in made else None
 
     # kept-out cutouts ----------------------------------------------------------------------------------------------
 
