@@ -25,6 +25,7 @@ from .acceptance import (
 )
 from .images import FrameIndex, index_frame
 from .label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
+from .label_noise import core_noise
 from .policies import POLICIES, can_be_covalent, choose_order
 from .policies.covalent import fractional_hosts
 from .relaxation import relax_boundary
@@ -36,10 +37,14 @@ __all__ = ['Cutout', 'RejectedCutoutError', 'Workbench', 'cap_elements', 'cap_ps
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout:
-    """Both geometries of one cutout and the numbers of its acceptance."""
+    """Both geometries of one cutout and the numbers of its acceptance.
+
+    noise: (n_core,) eV/Å, the error that cutting leaves on the force of each core atom, in the order of ``label``.
+    """
 
     label: LabelGeometry
     training: TrainingGeometry
+    noise: NDArray[np.float64]
     report: dict[str, Any]
 
     @property
@@ -140,20 +145,22 @@ def _cut_with(bench: Workbench, request: CutRequest, policy: str) -> Cutout:
         atoms.positions = relaxed.positions
         label, relaxation = replace(label, atoms=atoms), relaxed.report
     closeness = check_label_geometry(label, bench.calculator, frame_forces=bench.teacher_forces)
-    numbers = {**describe_label_geometry(label, bench.theory), **label.report, **closeness}
+    noise = core_noise(bench.index, request.epicentre, label)
+    typical = {'label_noise_eV_per_A': float(np.sqrt(np.mean(noise**2)))}
+    numbers = {**describe_label_geometry(label, bench.theory), **label.report, **closeness, **typical}
     report = {'cost': cost, 'label': numbers, 'training': student, 'relaxation': relaxation}
-    return Cutout(label=label, training=training, report=report)
+    return Cutout(label=label, training=training, noise=noise, report=report)
 
 
 def _cheaper(bench: Workbench, request: CutRequest, label: LabelGeometry) -> tuple[LabelGeometry, dict[str, Any]]:
     """Return ``label``, or the whole frame where that costs little more, and both predicted costs."""
     cost: dict[str, Any] = {'work': bench.theory.work(label.atoms, label.shell)}
-    if label.is_whole_frame:
+    if label.is_whole_frame or len(bench.frame) > request.config.max_frame_atoms:
         return label, cost
     no_shell = np.full(len(bench.frame), -1, dtype=np.int8)
     ratio = bench.theory.work(bench.frame, no_shell) / cost['work']
     cost['frame_over_cutout'] = float(ratio)
-    if len(bench.frame) > request.config.max_frame_atoms or ratio > request.config.whole_frame_cost_ratio:
+    if ratio > request.config.whole_frame_cost_ratio:
         return label, cost
     cost |= {'work': cost['work'] * ratio, 'instead_of': label.policy}
     return POLICIES['whole_frame'](request), cost

@@ -47,6 +47,11 @@ class FrameIndex:
     tree: cKDTree
 
     @cached_property
+    def elements(self) -> list[int]:
+        """The atomic numbers that occur."""
+        return [int(number) for number in np.unique(self.atoms.numbers)]
+
+    @cached_property
     def vacuum(self) -> NDArray[np.bool_]:
         """(3,) which directions end: not periodic, or with an empty layer of ``VACUUM_GAP`` between the images."""
         inverse = np.linalg.inv(self.cell)

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from ..ace.weights import RowWeights
-from ..config import CutoutConfig
 from ..frames import SHELL_CORE
 from .images import FrameIndex, images_near
 from .label_geometry import LabelGeometry
@@ -97,12 +96,9 @@ def core_noise(frame: FrameIndex, epicentre: int, label: LabelGeometry) -> NDArr
 
 
 def noise_weight(noise_eV_per_A: ArrayLike) -> NDArray[np.float64]:
-    """Return what a force of this noise counts in a fit, 1 for a core force of the default cutout.
+    """Return what a force of this noise counts in a fit, s² / (s² + σ²), 1 for one without noise.
 
-    (s² + σ_default²) / (s² + σ²): 1/σ² above the accuracy s that the fit aims at, 0.1 eV/Å, below which the student's
-    own error is what limits; so no weight is beyond that of a label without noise.
+    1/σ² above the accuracy s that the fit aims at, 0.1 eV/Å; below it the student's own error is what limits.
     """
-    default = CutoutConfig()
-    usual = label_noise('covalent', default.core_radius, default.buffer_radius)
     noise = np.asarray(noise_eV_per_A, dtype=float)
-    return np.asarray((ACCURACY_eV_per_A**2 + usual**2) / (ACCURACY_eV_per_A**2 + noise**2))
+    return np.asarray(1.0 / (1.0 + (noise / ACCURACY_eV_per_A) ** 2))

@@ -54,7 +54,7 @@ def survey(request: CutRequest, *, margin_bonds: int, reach: float = 0.0) -> Sur
     Raises :class:`RejectedCutoutError` when the core holds an atom and its own image.
     """
     config, frame = request.config, request.frame
-    bond = longest_bond(np.unique(frame.atoms.numbers).tolist())
+    bond = longest_bond(frame.elements)
     reach = max(reach, config.core_radius + config.buffer_radius + (1 + margin_bonds) * bond)
     images = images_near(frame, request.epicentre, np.zeros((1, 3)), radius=reach)
     neighbours = bonded_neighbours(images)

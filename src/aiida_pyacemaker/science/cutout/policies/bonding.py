@@ -39,7 +39,7 @@ def classify(request: CutRequest) -> Bonding:
     """Return the bonding class of what lies within core and buffer of the epicentre, two bonds further at most."""
     config, frame = request.config, request.frame
     inner = max(config.core_radius + config.buffer_radius, SMALLEST_LOOK_A)
-    bond = longest_bond(np.unique(frame.atoms.numbers).tolist())
+    bond = longest_bond(frame.elements)
     images = images_near(frame, request.epicentre, np.zeros((1, 3)), radius=inner + MARGIN_BONDS * bond)
     is_slab = int(frame.vacuum.sum()) == 1
     kind, why = _classify_images(images, edge=inner + (MARGIN_BONDS - 1) * bond)
