@@ -18,6 +18,7 @@ from aiida_pyacemaker.report.page import write_report
 from aiida_pyacemaker.science.ace import AceCalculator, build_potential
 from aiida_pyacemaker.science.config import FitConfig
 from aiida_pyacemaker.science.frames import Frames
+from aiida_pyacemaker.science.md.uncertainty_map import map_uncertainty
 
 STEP = 0.25  # eV/Å, what the first potential's forces are off by on every core component
 EXAMPLE = Path(__file__).parents[2] / 'examples' / 'silicon'
@@ -107,7 +108,9 @@ def root(aiida_profile, student, potentials):
         gamma.set_array('max_gamma', np.linspace(1, 6, len(steps)))
         outputs = {'outcome': orm.Str(outcome), 'summary': summary}
         child = make_process(work, 'ExplorationWorkChain', root, label, {'potential': potential}, outputs)
-        outputs = {'gamma': gamma, 'outcome': orm.Str(outcome)}
+        graded = Frames.from_atoms([bulk('Si')] * len(steps), gamma=np.linspace(1, 6, 2 * len(steps)))
+        unsure = orm.ArrayData(map_uncertainty(graded, steps, np.full(len(steps), 300.0)))
+        outputs = {'gamma': gamma, 'outcome': orm.Str(outcome), 'uncertainty_map': unsure}
         make_process(job, 'LammpsCalculation', child, 'segment_1', outputs=outputs)
 
     def cut(caller, label, n_scf, outputs=None):
@@ -161,6 +164,9 @@ def test_numbers_of_a_known_run(root):
     assert summary['core_force_rmse_before_eV_per_A'] == pytest.approx(half, rel=1e-9)
     assert [point['n_dft_calls'] for point in collected['learning']] == [0, 2]
     assert [segment['outcome'] for segment in collected['segments']] == ['halted', 'goal']
+    steps = [step for each in collected['segments'] for step in each['step']]
+    assert collected['uncertainty']['step'].tolist() == steps
+    assert collected['uncertainty']['worst_gamma'][0] == 6.0
     labels = [step['label'] for step in collected['phases']]
     assert labels[4:] == ['round_01_explore', 'round_01_cutout_walker_1', 'round_01_finetune', 'round_02_explore']
     (walker,) = collected['walkers']
@@ -173,7 +179,7 @@ def test_numbers_of_a_known_run(root):
 def test_report_is_one_page_with_a_potential_to_run(root, tmp_path):
     summary = write_report(root.pk, tmp_path / 'out')
     page = (tmp_path / 'out' / 'report.html').read_text()
-    assert page.count('src="data:image/png;base64,') == 5
+    assert page.count('src="data:image/png;base64,') == 7
     assert 'http' not in page
     assert 'reached its MD goal' in page
     assert 'event 1: a bigger core' in page

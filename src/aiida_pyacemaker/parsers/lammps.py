@@ -18,6 +18,7 @@ from ..science.md import judge_canary, script
 from ..science.md.dump import Snapshot, read_dump
 from ..science.md.log import LogRecord, read_checks, read_log
 from ..science.md.segment import SegmentRecord, read_segment
+from ..science.md.uncertainty_map import map_uncertainty
 from ..science.student import CANARY_FILE, read_canary
 from .base import ProgramParser, one_line, plain_json
 
@@ -32,7 +33,7 @@ THERMO_NAMES = {
 class LammpsParser(ProgramParser):
     """Reads log, checks, frames and restart files; how the run ended is the output `outcome`, not an exit code."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     def parse(self, retrieved_temporary_folder: str | None = None, **_: Any) -> ExitCode | None:
         """Attach whatever is there, also of a run that failed."""
@@ -83,6 +84,7 @@ class LammpsParser(ProgramParser):
     def _attach(self, folder: Path, log: LogRecord, checks: dict[str, Any], record: SegmentRecord) -> None:
         if len(record.frames):
             self.out('frames', AtomicDatasetData.from_frames(record.frames))
+            self.out('uncertainty_map', orm.ArrayData(_map_uncertainty(record, log)))
         if log.thermo:
             names = {name: column for name, column in log.thermo.items() if name in THERMO_NAMES}
             columns = {THERMO_NAMES[name]: column for name, column in names.items()}
@@ -120,6 +122,12 @@ class LammpsParser(ProgramParser):
         if self.node.exit_status is None:
             return None
         return ExitCode(self.node.exit_status, self.node.exit_message, invalidates_cache=True)
+
+
+def _map_uncertainty(record: SegmentRecord, log: LogRecord) -> dict[str, Any]:
+    steps = record.summary['frame_steps']
+    known = dict(zip(log.thermo.get('Step', ()), log.thermo.get('Temp', ()), strict=True))
+    return map_uncertainty(record.frames, steps, [known.get(float(step), np.nan) for step in steps])
 
 
 def tag_soft_start(log: LogRecord) -> Any:

@@ -23,7 +23,8 @@ def collect_run(root: int) -> dict[str, Any]:
     """Return everything the report shows of the run ``root``.
 
     Keys: ``run`` (identity, state, wall_s), ``phases`` (one row a step), ``counts``, ``walkers``, ``halts``, ``notes``
-    (what the root did about them), ``gates``, ``segments`` (γ by MD step), ``learning`` (core force RMSE in eV/Å by DFT
+    (what the root did about them), ``gates``, ``segments`` (γ by MD step), ``uncertainty`` (arrays of
+    :func:`..science.md.uncertainty_map.join_maps` over all runs, or None), ``learning`` (core force RMSE in eV/Å by DFT
     calls), ``parity`` (core forces in eV/Å), ``settings``.
     """
     from aiida import orm
@@ -56,6 +57,7 @@ def collect_run(root: int) -> dict[str, Any]:
         'notes': collect_notes(node),
         'gates': collect_gates(phases),
         'segments': segments,
+        'uncertainty': collect_uncertainty(segments),
         'learning': learning,
         'parity': parity,
         'settings': collect_settings(node),
@@ -174,6 +176,20 @@ def collect_segments(rows: Sequence[ProcessRow], phases: Sequence[dict[str, Any]
                 }
             )
     return segments
+
+
+def collect_uncertainty(segments: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the map of all runs of LAMMPS, ``None`` before the first with a graded frame."""
+    from aiida import orm
+
+    from ..science.md.uncertainty_map import join_maps
+
+    outputs = [orm.load_node(segment['pk']).outputs for segment in segments]
+    nodes = [found.uncertainty_map for found in outputs if 'uncertainty_map' in found]
+    maps = [{name: node.get_array(name) for name in node.get_arraynames()} for node in nodes]
+    first = maps[0]['number'].tolist() if maps else []
+    same = [found for found in maps if found['number'].tolist() == first and len(found['step'])]
+    return join_maps(same) if same else None
 
 
 def collect_generations(node: Any, phases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
