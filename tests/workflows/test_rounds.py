@@ -23,6 +23,7 @@ from aiida_pyacemaker.science.frames import Frames
 from aiida_pyacemaker.workflows.explore import ExplorationWorkChain
 from aiida_pyacemaker.workflows.hierarchical import LearningWorkChain
 from aiida_pyacemaker.workflows.lammps_base import LammpsBaseWorkChain
+from aiida_pyacemaker.workflows.submission import drop_missing
 
 GOAL = 1000
 PERFECT = bulk('Si', 'diamond', a=5.43, cubic=True) * (2, 2, 2)
@@ -46,6 +47,13 @@ def finish(process, outputs, exit_code=None, caller=None):
     return node
 
 
+def check_ports(process, inputs):
+    """The class must take these inputs: names, types and validators of all its ports."""
+    ports = process.spec().inputs
+    problem = process.spec().validate_inputs(ports.pre_process(drop_missing(inputs)))
+    assert problem is None, f'{process.__name__}: {problem}'
+
+
 class Script:
     """Plays the children of a root: ``stretches`` by walker in order, ``lessons`` one a round of learning.
 
@@ -56,11 +64,12 @@ class Script:
     def __init__(self, root, folder, stretches, lessons=()):
         self.root, self.folder = root, folder
         self.stretches = {name: list(rows) for name, rows in stretches.items()}
-        self.lessons, self.asked, self.order = list(lessons), {}, []
+        self.lessons, self.asked, self.whole, self.order = list(lessons), {}, {}, []
         self.n_potentials = 0
 
     def submit(self, process, label, inputs):
-        self.asked[label] = SimpleNamespace(**inputs)
+        check_ports(process, inputs)
+        self.asked[label], self.whole[label] = SimpleNamespace(**inputs), inputs
         self.order.append(label)
         return self.explored(label) if process is ExplorationWorkChain else self.learnt(inputs)
 
@@ -306,6 +315,51 @@ def test_an_oracle_is_asked_once_and_dft_when_the_event_comes_back(play):
     first, again = script.asked['round_01_learn'], script.asked['round_02_learn']
     assert first.cutout['oracle_threshold_eV_per_A'].value == 0.3  # that of protocol `fast`
     assert (first.to_dft.get_list(), again.to_dft.get_list()) == ([], ['walker_1'])
+
+
+def test_what_the_root_asks_for_reaches_both_phases_of_its_lesson(play):
+    """Two halts, one of them escalated: their cutouts share the SCFs, the fine-tuning learns from both."""
+    walks = {
+        'walker_1': [*[('halted', 100 + 10 * count, VACANCY) for count in range(3)], ('goal', GOAL, PERFECT)],
+        'walker_2': [('stride', 150, PERFECT), ('stride', 300, PERFECT), ('halted', 330, PERFECT),
+                     ('goal', GOAL, PERFECT)],
+    }  # fmt: skip
+    stop, script = play(walks, strategy={'use_tiered_oracle': True, 'budget': {'max_dft_calls': 7}})
+    assert stop is None
+    inputs = script.whole['round_03_learn']
+    lesson = instantiate_process(get_manager().get_runner(), LearningWorkChain, **drop_missing(inputs))
+    asked = {}
+
+    def submit(label, process, given):
+        check_ports(process, given)
+        asked[label] = given
+        frames = labelled_by('dft' if label.endswith('1') else 'teacher')
+        outputs = {'report': orm.Dict({'n_scf': 1}), 'training_dataset': frames, 'label_dataset': frames}
+        return finish(process, {} if label == 'finetune' else outputs)
+
+    lesson.submit_once = submit
+    with lesson._process_scope():
+        lesson.ctx.update(lesson.run_cutouts())
+        assert lesson.inspect_cutouts() is None
+        lesson.run_finetuning()
+    first, second = asked['cutout_walker_1'], asked['cutout_walker_2']
+    assert [each['dft']['max_calls'].value for each in (first, second)] == [3, 2]  # 7, of which 2 are spent
+    assert first['cutout']['core_radius'] > second['cutout']['core_radius']
+    assert 'oracle_threshold_eV_per_A' in second and 'oracle_threshold_eV_per_A' not in first
+    assert first['seed'] != second['seed']
+    taught = asked['finetune']
+    assert set(taught['training_datasets']) == {'dft_03_walker_1', 'halt_03_walker_2'}
+    assert set(taught['label_datasets']) == {'dft_03_walker_1'}  # the teacher does not learn from itself
+    assert len(taught['halted']) == 2
+
+
+def labelled_by(kind):
+    """A crystal whose label is of this kind of theory."""
+    atoms = [PERFECT]
+    forces = np.zeros((len(PERFECT), 3))
+    return AtomicDatasetData.from_frames(
+        Frames.from_atoms(atoms, forces=forces, theory_id=np.array([0]), theories=({'kind': kind},))
+    ).store()
 
 
 @pytest.mark.parametrize('strategy', [{}, DECOUPLED])
