@@ -1,0 +1,183 @@
+"""How often each halting rule halts for nothing, and how often it misses what the student gets wrong.
+
+    .venv/bin/python benchmarks/halting/rules.py FOLDER [--figure docs/images/halting_roc.svg]
+
+FOLDER holds what ``record.py`` left. Every rule is judged on the same record, cut into windows of 0.2 ps that each
+begin with an empty streak. Truth of a window: the atoms whose force error, averaged over 0.1 ps, is above the limit. A
+rule *hits* a window that has such atoms when it halts there and what it then learns holds one of them; it halts *for
+nothing* in a window that has none. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW, MEAN_STEPS = 200, 100
+LIMIT_EV_PER_A = 0.2
+CALL, ADD_OF_CALL, DANGER_OF_CALL, SMOOTH, EVERY = 5.0, 0.4, 2.0, 3, 10
+SWEEP = np.geomspace(1.25, 60.0, 25)
+TRUTH_EVERY = {'sw': 1, 'mace': 10}
+RULES = ('single', 'two-tier', 'persistence: system', 'persistence: atom')
+
+
+@dataclass(frozen=True)
+class Window:
+    """γ and whether the truth calls it an event, for the atoms that were ever above a floor: (WINDOW, n), (n,)."""
+
+    gamma: NDArray[np.float32]
+    is_event: NDArray[np.bool_]
+
+
+def read_windows(folder: Path) -> Iterator[Window]:
+    """Yield the windows of one record, in time order."""
+    every = TRUTH_EVERY[folder.name.split('_')[0]]
+    for path in sorted(folder.glob('until_*.npz'), key=lambda path: int(path.stem.split('_')[1])):
+        rows = np.load(path)['rows']
+        first = int(path.stem.split('_')[1]) - WINDOW
+        atoms, column = np.unique(rows['atom'], return_inverse=True)
+        gamma = np.zeros((WINDOW, len(atoms)), dtype=np.float32)
+        error = np.zeros_like(gamma)
+        gamma[rows['step'] - first - 1, column] = rows['gamma']
+        error[rows['step'] - first - 1, column] = rows['error']
+        sums = np.cumsum(error[every - 1 :: every], axis=0)
+        span = MEAN_STEPS // every
+        sums[span:] -= sums[:-span].copy()
+        yield Window(gamma, np.any(sums[span - 1 :] > span * LIMIT_EV_PER_A, axis=0))
+
+
+def judge(window: Window, rule: str, call: float, every: int = EVERY, smooth: int = SMOOTH) -> tuple[bool, Any]:
+    """Return whether the rule halts in the window, and which atoms it then learns (mask, or None)."""
+    gamma = window.gamma[every - 1 :: every]
+    over = gamma > call
+    if rule in ('single', 'two-tier'):
+        halts = np.flatnonzero(over.any(axis=1))
+        if not len(halts):
+            return False, None
+        return True, gamma[halts[0]] > (call if rule == 'single' else ADD_OF_CALL * call)
+    streaks = over if rule.endswith('atom') else over.any(axis=1, keepdims=True)
+    running = np.zeros(streaks.shape[1], dtype=int)
+    begins = np.zeros(streaks.shape[1], dtype=int)
+    for check in range(len(gamma)):
+        begins[running == 0] = check
+        running = (running + 1) * streaks[check]
+        done = running >= smooth
+        if done.any() or (gamma[check] > DANGER_OF_CALL * call).any():
+            begin = begins[done].min() if done.any() else check
+            return True, gamma[begin] > ADD_OF_CALL * call
+    return False, None
+
+
+def rates(windows: list[Window], rule: str, call: float, **choices: int) -> dict[str, float]:
+    """Return rates of false halts and misses, and the fraction of the learnt atoms that the truth calls events."""
+    counts = dict.fromkeys(('calm', 'false', 'events', 'hits', 'learnt', 'right'), 0)
+    for window in windows:
+        halted, learnt = judge(window, rule, call, **choices)
+        is_event = bool(window.is_event.any())
+        counts['events' if is_event else 'calm'] += 1
+        if halted:
+            right = int(np.count_nonzero(learnt & window.is_event))
+            counts['learnt'] += int(np.count_nonzero(learnt))
+            counts['right'] += right
+            counts['hits'] += is_event and right > 0
+            counts['false'] += not is_event
+    return {
+        'false': counts['false'] / counts['calm'] if counts['calm'] else np.nan,
+        'miss': 1 - counts['hits'] / counts['events'] if counts['events'] else np.nan,
+        'right': counts['right'] / counts['learnt'] if counts['learnt'] else np.nan,
+    }
+
+
+def gather(folder: Path) -> dict[tuple[str, int], list[Window]]:
+    """Return the windows of all records by teacher and number of atoms."""
+    found: dict[tuple[str, int], list[Window]] = {}
+    for record in sorted(folder.glob('*_*_*_*')):
+        if record.is_dir():
+            teacher, _, atoms, _ = record.name.split('_')
+            found.setdefault((teacher, int(atoms)), []).extend(read_windows(record))
+    return dict(sorted(found.items(), key=lambda item: (item[0][0] != 'sw', item[0][1])))
+
+
+def show(value: float) -> str:
+    """Return a rate in per cent."""
+    return '' if np.isnan(value) else f'{100 * value:.0f} %'
+
+
+def print_tables(records: dict[tuple[str, int], list[Window]]) -> None:
+    """Print the rules by size: by how often γ is looked at, by the length of the streak, by the call threshold."""
+    print(f'Call {CALL:g}, add {ADD_OF_CALL * CALL:g}, danger {DANGER_OF_CALL * CALL:g}; an event is an error above '
+          f'{LIMIT_EV_PER_A} eV/Å for 0.1 ps.\n')  # fmt: skip
+    print('| truth | atoms | windows with / without an event | every (steps) | ' + ' | '.join(RULES) + ' |')
+    print('|---|---|---|---|' + '---|' * len(RULES))
+    for (teacher, atoms), windows in records.items():
+        events = sum(bool(window.is_event.any()) for window in windows)
+        for every in (1, 5, 10):
+            cells = []
+            for rule in RULES:
+                found = rates(windows, rule, CALL, every=every)
+                cells.append(f'{show(found["false"])} / {show(found["miss"])} / {show(found["right"])}')
+            print(f'| {teacher} | {atoms} | {events} / {len(windows) - events} | {every} | {" | ".join(cells)} |')
+    print('\nEach cell: halts for nothing / misses / of the atoms learnt, those that the truth calls events.\n')
+    print('| truth | atoms | rule | ' + ' | '.join(f'streak {smooth}' for smooth in (1, 2, 3, 5, 8)) + ' |')
+    print('|---|---|---|---|---|---|---|---|')
+    for (teacher, atoms), windows in records.items():
+        for rule in RULES[2:]:
+            found = [rates(windows, rule, CALL, smooth=smooth) for smooth in (1, 2, 3, 5, 8)]
+            cells = ' | '.join(f'{show(one["false"])} / {show(one["miss"])}' for one in found)
+            print(f'| {teacher} | {atoms} | {rule} | {cells} |')
+    print('\nEach cell: halts for nothing / misses.\n')
+    print('| truth | atoms | rule | ' + ' | '.join(f'call {call:g}' for call in (2, 3, 5, 8, 12, 20)) + ' |')
+    print('|---|---|---|---|---|---|---|---|---|')
+    for (teacher, atoms), windows in records.items():
+        for rule in RULES:
+            found = [rates(windows, rule, call) for call in (2, 3, 5, 8, 12, 20)]
+            cells = ' | '.join(f'{show(one["false"])} / {show(one["miss"])}' for one in found)
+            print(f'| {teacher} | {atoms} | {rule} | {cells} |')
+
+
+def draw_roc(axes: Any, records: dict[tuple[str, int], list[Window]]) -> None:
+    """Draw hits against halts for nothing, a panel for each size, a line for each rule; the default call is marked."""
+    for ax, ((teacher, atoms), windows) in zip(axes, records.items(), strict=False):
+        for rule in RULES:
+            points = [rates(windows, rule, call) for call in SWEEP]
+            line = ax.plot([p['false'] for p in points], [1 - p['miss'] for p in points], '.-', label=rule, lw=1, ms=3)
+            here = rates(windows, rule, CALL)
+            ax.plot(here['false'], 1 - here['miss'], 'o', mfc='none', color=line[0].get_color())
+        ax.set_title(f'{atoms} atoms, truth: {teacher}', fontsize=9)
+        ax.set_xlabel('halts for nothing')
+        ax.set_ylabel('events hit')
+        ax.set_xlim(-0.03, 1.03)
+        ax.set_ylim(-0.03, 1.03)
+    axes[0].legend(fontsize=7, loc='lower right')
+
+
+def main() -> None:
+    """Print the tables; draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--figure', type=Path)
+    asked = parser.parse_args()
+    records = gather(asked.folder)
+    print_tables(records)
+    if asked.figure:
+        import matplotlib.pyplot as plt
+
+        columns = min(3, len(records))
+        lines = -(-len(records) // columns)
+        figure, axes = plt.subplots(lines, columns, figsize=(3.4 * columns, 3.2 * lines), squeeze=False)
+        draw_roc(axes.ravel(), records)
+        for ax in axes.ravel()[len(records) :]:
+            ax.axis('off')
+        figure.tight_layout()
+        asked.figure.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(asked.figure)
+
+
+if __name__ == '__main__':
+    main()
