@@ -45,8 +45,8 @@ class Parent:
 class Job:
     """One cutout: where, how large, how closed.
 
-    cap_scale: factor on the bond from host to cap; nspin: see ``run_scf``; all_caps: no cap is left out to make the
-    electrons even; drop_cap: the one farthest from the epicentre is.
+    cap_scale: factor on the bond from host to cap; nspin: see ``run_scf``; all_caps: nothing is done to make
+    the number of electrons even.
     """
 
     parent: str
@@ -56,7 +56,6 @@ class Job:
     cap_scale: float = 1.0
     nspin: str = 'auto'
     all_caps: bool = False
-    drop_cap: bool = False
 
     @property
     def name(self) -> str:
@@ -82,10 +81,8 @@ ALUMINIUM = make_theory({'Al': 'Al.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=
 MAGNESIA = make_theory(
     {'Mg': 'Mg.pz-n-vbc.UPF', 'O': 'O.pz-rrkjus.UPF'}, (28.0, 224.0), kpoints_distance=0.5, **CONVERGED
 )
-METHANE = replace(
-    make_theory({'C': 'C.pz-rrkjus.UPF', 'H': 'H.pz-vbc.UPF'}, (28.0, 196.0), kpoints_distance=0.6, **CONVERGED),
-    mixing_beta=0.3,
-)
+# insulating: four points of the cell of 6.8 Å
+SILANE = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.6, **CONVERGED)
 
 SIZES = {
     'core0_buffer1': {'core_radius': 0.0, 'buffer_radius': 1.0},
@@ -112,7 +109,7 @@ PARENTS = {
     'si63_vacancy_coarse': Parent(theory=COARSE_SILICON, shift=(1, 1, 1)),
     'al17_interstitial': Parent(theory=ALUMINIUM, shift=(1, 1, 1)),
     'mgo14_divacancy': Parent(theory=MAGNESIA, shift=(1, 1, 1)),
-    'methane4': Parent(theory=METHANE, shift=(1, 1, 1)),
+    'silane4': Parent(theory=SILANE, shift=(1, 1, 1)),
 }
 
 
@@ -136,17 +133,20 @@ def cut(job: Job) -> LabelGeometry:
     frame = index_frame(read_parent(job.parent).repeat(REPEATS))
     theory = LabelTheory(valence=parent.theory.valence, kpoints_distance=parent.theory.dft.kpoints_distance)
     request = CutRequest(frame=frame, epicentre=job.atom, config=job.settings, theory=theory)
-    with patch.object(covalent, 'leave_out_for_parity', lambda caps, *_: caps) if job.all_caps else nullcontext():
+    with patch.object(covalent, 'make_even', leave_odd) if job.all_caps else nullcontext():
         geometry = POLICIES[job.settings.policy](request)
     atoms = geometry.atoms.copy()
     if job.settings.enable_pre_relaxation and job.parent.startswith('si'):
         atoms.positions = relax_boundary(geometry, silicon_teacher(), job.settings).positions
     if job.cap_scale != 1.0:
         atoms.positions = scale_caps(atoms, geometry.shell, job.cap_scale)
-    if job.drop_cap:
-        return drop_cap(replace(geometry, atoms=atoms))
     report = {**describe_label_geometry(geometry, theory), **geometry.report}
     return replace(geometry, atoms=atoms, report=report)
+
+
+def leave_odd(near: Any, cluster: Any, config: CutoutConfig, **_: Any) -> Any:
+    """Return ``cluster`` as it is, however many electrons it has."""
+    return cluster
 
 
 def scale_caps(atoms: Atoms, shell: NDArray[np.int8], factor: float) -> NDArray[np.float64]:
@@ -158,25 +158,11 @@ def scale_caps(atoms: Atoms, shell: NDArray[np.int8], factor: float) -> NDArray[
     return positions
 
 
-def drop_cap(geometry: LabelGeometry) -> LabelGeometry:
-    """Return a cluster without the cap that is farthest from its first atom."""
-    caps = np.flatnonzero(geometry.shell == SHELL_CAP)
-    distances = np.linalg.norm(geometry.atoms.positions[caps] - geometry.atoms.positions[0], axis=1)
-    kept = np.delete(np.arange(len(geometry.shell)), caps[int(distances.argmax())])
-    return replace(
-        geometry,
-        atoms=geometry.atoms[kept],
-        shell=geometry.shell[kept],
-        parents=geometry.parents[kept],
-        boundary=geometry.boundary[kept],
-    )
-
-
 def make_jobs() -> Iterator[Job]:
     """Yield all cutouts, those that say most for their cost first."""
     yield from silicon_sizes('si63_rattled', 31, ('core0_buffer1', 'core4_buffer1', 'core0_buffer3'), PLACED)
     yield from smallest('si63_rattled')
-    yield from methane()
+    yield from silane()
     yield from smallest('si63_vacancy')
     yield from silicon_spins('si63_vacancy', 1)
     yield from boxes()
@@ -209,8 +195,8 @@ def smallest(parent: str) -> Iterator[Job]:
     for atom in RADICALS[parent]:
         same = {'parent': parent, 'atom': atom, 'config': small}
         yield Job(**same, label='core0_buffer1_placed')
-        yield Job(**same, label='core0_buffer1_odd1', nspin='one')
-        yield Job(**same, label='core0_buffer1_even', drop_cap=True)
+        yield Job(**same, label='core0_buffer1_odd2', all_caps=True)
+        yield Job(**same, label='core0_buffer1_odd1', all_caps=True, nspin='one')
 
 
 def silicon_sizes(
@@ -236,19 +222,19 @@ def silicon_caps(parent: str, atom: int) -> Iterator[Job]:
 
 
 def silicon_spins(parent: str, atom: int) -> Iterator[Job]:
-    """Yield a cutout that loses a cap to be even (the default), the same with all caps, with two spins and with one."""
+    """Yield a cutout that was made even (the default), the same left odd, with two spins and with one."""
     same = {'parent': parent, 'atom': atom, 'config': SIZES['core0_buffer3']}
     yield Job(**same, label='core0_buffer3_even')
     yield Job(**same, label='core0_buffer3_odd2', all_caps=True)
     yield Job(**same, label='core0_buffer3_odd1', all_caps=True, nspin='one')
 
 
-def methane() -> Iterator[Job]:
-    """Yield cutouts of whole molecules about a carbon and a hydrogen."""
+def silane() -> Iterator[Job]:
+    """Yield cutouts of whole molecules about a silicon and a hydrogen."""
     for atom in (0, 6):
         for core, buffer in ((0.0, 1.0), (0.0, 3.0), (4.0, 1.0)):
             config = {'policy': 'molecular', 'core_radius': core, 'buffer_radius': buffer}
-            yield Job(parent='methane4', atom=atom, label=f'core{core:.0f}_buffer{buffer:.0f}', config=config)
+            yield Job(parent='silane4', atom=atom, label=f'core{core:.0f}_buffer{buffer:.0f}', config=config)
 
 
 def boxes() -> Iterator[Job]:

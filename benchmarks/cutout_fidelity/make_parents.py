@@ -25,7 +25,7 @@ from ase.optimize import FIRE
 
 HERE = Path(__file__).resolve().parent
 TEACHERS = HERE.parents[1] / 'examples' / 'silicon' / 'teachers'
-LIQUID_METHANE_A3 = 63.0  # a molecule at its boiling point, 0.42 g/cm³
+LIQUID_SILANE_A3 = 78.6  # a molecule at its boiling point, 0.68 g/cm³
 
 
 def silicon_calculator() -> Calculator:
@@ -90,42 +90,18 @@ def magnesia_pair() -> Atoms:
     return atoms
 
 
-def pack(name: str, count: int, volume_A3: float, apart_A: float, seed: int) -> Atoms:
-    """Return ``count`` rigid molecules at random places and orientations, no two atoms of two of them too close.
-
-    apart_A: smallest distance of the heavy atoms; hydrogens of two molecules keep 0.6 of it.
-    """
-    rng = np.random.default_rng(seed)
-    edge = (count * volume_A3) ** (1 / 3)
-    for _ in range(2000):
-        atoms = Atoms(cell=[edge] * 3, pbc=True)
-        for _ in range(4000):
-            one = molecule(name)
-            one.positions -= one.positions[0]
-            one.euler_rotate(*rng.uniform(0, [360, 180, 360]))
-            one.positions += rng.uniform(0, edge, 3)
-            one.positions += rng.normal(scale=0.03, size=one.positions.shape)
-            trial = atoms + one
-            if _is_free(trial, len(one), apart_A):
-                atoms = trial
-            if len(atoms) == count * len(one):
-                return atoms
-    raise RuntimeError(f'{count} molecules of {name} did not fit')
-
-
-def _is_free(trial: Atoms, size: int, apart_A: float) -> bool:
-    new, old = np.arange(len(trial) - size, len(trial)), np.arange(len(trial) - size)
-    if not len(old):
-        return True
-    distances = np.array([trial.get_distances(row, old, mic=True) for row in new])
-    if distances[0, ::size].min() < apart_A:
-        return False
-    return bool(distances.min() > 0.6 * apart_A)
-
-
-def methane_liquid() -> Atoms:
-    """Return four methane molecules at the density of the liquid."""
-    return pack('CH4', 4, LIQUID_METHANE_A3, 3.7, 5)
+def silane_liquid() -> Atoms:
+    """Return four silane molecules at the density of the liquid, turned at random about shifted fcc sites."""
+    rng = np.random.default_rng(5)
+    sites = bulk('Ar', 'fcc', a=(4 * LIQUID_SILANE_A3) ** (1 / 3), cubic=True)
+    atoms = Atoms(cell=sites.cell, pbc=True)
+    for site in sites.positions:
+        one = molecule('SiH4')
+        one.positions -= one.positions[0]
+        one.euler_rotate(*rng.uniform(0, [360, 180, 360]))
+        one.positions += site + rng.normal(scale=0.2, size=3) + rng.normal(scale=0.03, size=one.positions.shape)
+        atoms += one
+    return atoms
 
 
 MAKERS: dict[str, Callable[[], Atoms]] = {
@@ -134,7 +110,7 @@ MAKERS: dict[str, Callable[[], Atoms]] = {
     'si64_amorphous': silicon_amorphous,
     'al17_interstitial': aluminium_interstitial,
     'mgo14_divacancy': magnesia_pair,
-    'methane4': methane_liquid,
+    'silane4': silane_liquid,
 }
 
 

@@ -8,6 +8,7 @@ from ase.build import bulk
 
 from aiida_pyacemaker.science.ace import build_potential
 from aiida_pyacemaker.science.config import FitConfig
+from aiida_pyacemaker.science.cutout.label_noise import noise_weight
 from aiida_pyacemaker.science.frames import SHELL_CAP, SHELL_CORE, Frames
 from aiida_pyacemaker.science.md.events import fingerprint, same_event
 from aiida_pyacemaker.tasks.main import run_task
@@ -56,9 +57,16 @@ def test_halted_run_gives_matching_geometries(folder):
     assert same_event(epicentre['fingerprint'], fingerprint(ring.atoms(3), 12))
     assert label.parent_index[label.shell == SHELL_CORE].tolist() == [12]
     assert training.parent_index[training.shell == SHELL_CORE].tolist() == [12]
-    assert training.force_weight.sum() == label.force_weight.sum() == 1.0
+    weight = float(noise_weight(epicentre['label']['label_noise_eV_per_A']))
+    assert 0.0 < weight < 1.0
+    assert training.force_weight.sum() == pytest.approx(weight) and label.force_weight.sum() == pytest.approx(weight)
     assert np.array_equal(training.positions, ring.positions[ring.span(3)])
     assert np.isnan(label.gamma[label.shell == SHELL_CAP]).all() and label.gamma[label.shell == SHELL_CORE] == 6.0
+
+
+def test_noise_can_be_left_out_of_the_weights(folder):
+    assert folder(cutout={'weigh_by_noise': False})['status'] == 0
+    assert Frames.load('label.npz').force_weight.sum() == Frames.load('training.npz').force_weight.sum() == 1.0
 
 
 def test_more_cutouts_than_a_frame_gives_come_from_frames_apart(folder):

@@ -65,7 +65,8 @@ def test_core_forces_of_dft_reach_the_untouched_frame(builder, ring):
     steps = [epicentre['step'] for epicentre in report['epicentres']]
     assert steps == [10, 20] and all(epicentre['atom'] == 12 for epicentre in report['epicentres'])
     core = training.shell == SHELL_CORE
-    assert core.sum() == training.force_weight.sum() == 2
+    assert core.sum() == 2 and np.array_equal(training.force_weight > 0, core)
+    assert np.array_equal(training.force_weight[core], label.force_weight[label.shell == SHELL_CORE])
     assert np.array_equal(training.forces[core], label.forces[label.shell == SHELL_CORE])
     assert np.isnan(training.forces[~core]).all() and training.label_mask.tolist() == [HAS_FORCES] * 2
     assert np.array_equal(training.positions, frames.positions[64:])

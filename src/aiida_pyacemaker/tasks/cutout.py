@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 from pydantic import Field
 
 from ..science.ace import AcePotential
@@ -25,6 +26,9 @@ from ..science.cutout import (
     cut_out,
     gather_epicentres,
 )
+from ..science.cutout.label_geometry import LabelGeometry
+from ..science.cutout.label_noise import noise_weight
+from ..science.cutout.training_geometry import TrainingGeometry
 from ..science.frames import SHELL_CORE, Frames
 from ..science.md.events import fingerprint
 from ..science.md.halting import choose_learning_frame, is_physical
@@ -157,7 +161,7 @@ class CutoutTask(Task):
             Frames.from_atoms(
                 [part.atoms for part, _ in parts],
                 shell=shell,
-                force_weight=(shell == SHELL_CORE).astype(float),
+                force_weight=np.concatenate([self._weights(getattr(cutout, name), cutout) for _, cutout in accepted]),
                 gamma=np.concatenate(gamma),
                 parent_index=np.concatenate([part.parents for part, _ in parts]),
                 config_type=np.array(
@@ -165,6 +169,16 @@ class CutoutTask(Task):
                 ),
                 group=np.array([epicentre.frame for _, epicentre in parts]),
             ).save(f'{name}.npz')
+
+    def _weights(self, part: LabelGeometry | TrainingGeometry, cutout: Cutout) -> NDArray[np.float64]:
+        """Return (n,) what the force of each atom of ``part`` counts: 0 outside the core."""
+        weights, core = np.zeros(len(part.shell)), part.shell == SHELL_CORE
+        weights[core] = 1.0
+        if self.cutout.weigh_by_noise:
+            atoms = cutout.label.parents[cutout.label.shell == SHELL_CORE]
+            known = dict(zip(atoms.tolist(), noise_weight(cutout.noise).tolist(), strict=True))
+            weights[core] = [known[int(atom)] for atom in part.parents[core]]
+        return weights
 
 
 def _drop_covered(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:

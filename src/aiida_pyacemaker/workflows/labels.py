@@ -46,7 +46,7 @@ def transfer_labels(
             energy=np.where(whole, labels.energy, np.nan),
             stress=np.where(whole[:, None], labels.stress, np.nan),
             forces=forces,
-            force_weight=wanted.astype(float),
+            force_weight=np.where(wanted, frames.force_weight, 0.0),
             label_mask=np.where(whole, labels.label_mask, HAS_FORCES).astype(np.uint8),
             theory_id=labels.theory_id,
             theories=labels.theories,

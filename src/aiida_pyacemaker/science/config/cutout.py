@@ -16,7 +16,8 @@ class CutoutConfig(Settings):
     ``policy`` says how: 'auto' asks the bonding around the epicentre. What a policy rejects, the next one tries while
     ``fallback`` is on, the whole frame last, if it has at most ``max_frame_atoms``. The whole frame is also labelled
     when its SCF costs at most ``whole_frame_cost_ratio`` times the cutout's (0: never): then energy and stress are
-    learnt too. ``fractional_caps``: hosts with other than four valence electrons need a pseudo-hydrogen of their own.
+    learnt too. ``weigh_by_noise``: a core force counts the less, the more cutting is known to change it; else all count
+    alike. ``fractional_caps``: hosts with other than four valence electrons need a pseudo-hydrogen of their own.
     """
 
     core_radius: NonNegative = 4.0
@@ -36,6 +37,7 @@ class CutoutConfig(Settings):
     pre_relaxation_steps: Count = 30
     pre_relaxation_fmax: Positive = 0.3
     max_displacement: Positive = 0.5
+    weigh_by_noise: bool = True
 
     @field_validator('passivation_element')
     @classmethod

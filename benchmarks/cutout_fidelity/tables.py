@@ -1,0 +1,240 @@
+"""From finished pieces to tables, the law of label noise and figures.
+
+    python benchmarks/cutout_fidelity/tables.py --work FOLDER     # pieces of run_dft.py -> results/*.csv
+    python benchmarks/cutout_fidelity/tables.py                   # results/*.csv -> law, figures, printed tables
+
+The second form needs nothing but the repository; it writes ``label_noise.json`` into the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from scipy.spatial import cKDTree
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / 'results'
+LAW = HERE.parents[1] / 'src' / 'aiida_pyacemaker' / 'science' / 'cutout' / 'label_noise.json'
+IMAGES = HERE.parents[1] / 'docs' / 'images'
+SHELL_CORE, SHELL_CAP = 0, 3
+MOVED_A = 0.6
+LOOK_A = 9.0
+BROKEN_A = 2.9  # an atom this close to a missing one lost a bond: no core atom ever has
+Row = dict[str, Any]
+
+
+def find_piece(work: Path, name: str) -> Row | None:
+    """Return the newest converged piece of a name."""
+    found = sorted(
+        (path for path in (work / 'pieces').glob(f'{name}_*.json') if len(path.stem) == len(name) + 11),
+        key=lambda path: path.stat().st_mtime,
+    )
+    pieces = [piece for path in found if (piece := json.loads(path.read_text()))['converged']]
+    return pieces[-1] if pieces else None
+
+
+def depths_of(record: Row, parent: Atoms) -> np.ndarray:
+    """Return (n,) Å, the distance of every atom of the cut-out to the nearest atom of the parent that it lacks."""
+    places = np.array(record['positions_A'])
+    rows = np.array(record['parents'])
+    centre = int(np.flatnonzero((rows == record['job']['atom']) & (np.array(record['shell']) == SHELL_CORE))[0])
+    places = places - places[centre]
+    frame = parent.repeat(7)
+    near = frame.positions - (parent.positions[record['job']['atom']] + 3 * parent.cell.sum(axis=0))
+    near = near[np.linalg.norm(near, axis=1) < np.linalg.norm(places, axis=1).max() + LOOK_A]
+    missing = near[cKDTree(places[rows >= 0]).query(near)[0] > MOVED_A]
+    return cKDTree(missing).query(places)[0]
+
+
+def read_pieces(work: Path) -> tuple[list[Row], list[Row]]:
+    """Return a row for each finished cutout and one for each of its atoms that is no cap and lost no bond."""
+    cutouts, atoms = [], []
+    for path in sorted((work / 'cutouts').glob('*.json')):
+        record = json.loads(path.read_text())
+        job = record['job']
+        piece, whole = find_piece(work, job['name']), find_piece(work, job['parent'])
+        if piece is None or whole is None:
+            continue
+        parent = read(HERE / 'parents' / f'{job["parent"]}.xyz')
+        shell, rows = np.array(record['shell']), np.array(record['parents'])
+        truth = np.array(whole['forces_eV_per_A'])
+        error = np.array(piece['forces_eV_per_A']) - truth[rows]
+        depth = depths_of(record, parent)
+        core = shell == SHELL_CORE
+        config = job['config']
+        label = {
+            'parent': job['parent'],
+            'atom': job['atom'],
+            'label': job['label'],
+            'policy': config.get('policy', 'covalent'),
+            'core': config['core_radius'],
+            'buffer': config['buffer_radius'],
+        }
+        cutouts.append(
+            {
+                **label,
+                'n_atoms': len(shell),
+                'n_core': int(core.sum()),
+                'odd': bool(record['report'].get('odd_electrons', False)),
+                'spins': 2 if piece['absolute_magnetisation_muB'] is not None else 1,
+                'rim_depth': round(float(depth[core].min()), 2),
+                'rms': round(float(np.sqrt((error[core] ** 2).mean())), 4),
+                'largest': round(float(np.linalg.norm(error[core], axis=1).max()), 4),
+                'force': round(float(np.sqrt((truth[rows[core]] ** 2).mean())), 3),
+                'iterations': piece['n_iterations'],
+                'cpu_s': piece['cpu_s'],
+                'work_over_parent': round(piece['work'] / (whole['work'] / 2), 3),
+            }
+        )
+        inner = (shell != SHELL_CAP) & (depth > BROKEN_A)
+        for row in np.flatnonzero(inner):
+            square = float((error[row] ** 2).mean())
+            atoms.append({**label, 'depth': round(float(depth[row]), 3), 'error': round(square**0.5, 4)})
+    return cutouts, atoms
+
+
+def write_rows(name: str, rows: list[Row]) -> None:
+    """Write ``results/NAME``."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / name).open('w', newline='') as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(name: str) -> list[Row]:
+    """Return the rows of ``results/NAME``, none where it is not there."""
+    path = RESULTS / name
+    if not path.is_file():
+        return []
+    with path.open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def is_plain(row: Row) -> bool:
+    """Say whether a cutout is what the factory makes, caps relaxed or not; the others try something out."""
+    return not any(word in row['label'] for word in ('caps', 'vacuum', 'odd', 'relaxed'))
+
+
+def fit_law(atoms: Iterable[Row]) -> Row:
+    """Return amplitude (eV/Å) and length (Å) of error(d) = A exp(-d / λ) and how far the logarithms scatter.
+
+    Least squares of ln(mean square in bins of 0.5 Å) on depth, each bin with the root of its atoms: single errors are
+    as often small by chance as large.
+    """
+    rows = list(atoms)
+    depth = np.array([float(row['depth']) for row in rows])
+    square = np.array([float(row['error']) for row in rows]) ** 2
+    bins = np.floor(depth / 0.5)
+    centres, errors, counts = [], [], []
+    for value in np.unique(bins):
+        inside = bins == value
+        centres.append(depth[inside].mean())
+        errors.append(np.sqrt(square[inside].mean()))
+        counts.append(inside.sum())
+    slope, start = np.polyfit(centres, np.log(errors), 1, w=np.sqrt(counts))
+    left = np.log(errors) - slope * np.array(centres) - start
+    return {
+        'amplitude_eV_per_A': round(float(np.exp(start)), 4),
+        'length_A': round(float(-1 / slope), 4),
+        'n_forces': len(rows),
+        'scatter': round(float(np.exp(np.sqrt(np.average(left**2, weights=counts)))), 2),
+        'parents': sorted({row['parent'] for row in rows}),
+        'bins': [
+            [round(float(x), 2), round(float(y), 4), int(n)] for x, y, n in zip(centres, errors, counts, strict=True)
+        ],
+    }
+
+
+def write_law(cutouts: list[Row], atoms: list[Row]) -> dict[str, Row]:
+    """Write the laws into the package and return them; a policy without measurements borrows another's."""
+    laws: dict[str, Row] = {}
+    for policy in sorted({row['policy'] for row in atoms}):
+        mine = [row for row in atoms if row['policy'] == policy and is_plain(row)]
+        sizes = [row for row in cutouts if row['policy'] == policy and is_plain(row)]
+        if len({round(2 * float(row['depth'])) for row in mine}) < 3:
+            continue
+        offset = min(float(row['rim_depth']) - float(row['buffer']) for row in sizes)  # the least: on the safe side
+        laws[policy] = {**fit_law(mine), 'offset_A': round(float(offset), 3), 'measured': True}
+    for policy in ('molecular', 'metal', 'ionic', 'surface'):
+        if policy not in laws:
+            laws[policy] = {**laws['covalent'], 'measured': False}
+            laws[policy].pop('bins')
+    text = {'unit': 'eV/Å, rms of a component', 'made_by': 'benchmarks/cutout_fidelity/tables.py', 'policies': laws}
+    LAW.write_text(json.dumps(text, indent=1, ensure_ascii=False) + '\n')
+    return laws
+
+
+def print_tables(cutouts: list[Row]) -> None:
+    """Print every cutout by parent."""
+    names = (
+        'atom',
+        'label',
+        'n_atoms',
+        'n_core',
+        'spins',
+        'rim_depth',
+        'rms',
+        'largest',
+        'force',
+        'cpu_s',
+        'work_over_parent',
+    )
+    for parent in sorted({row['parent'] for row in cutouts}):
+        print(f'\n{parent}\n| ' + ' | '.join(names) + ' |\n|' + '---|' * len(names))
+        for row in cutouts:
+            if row['parent'] == parent:
+                print('| ' + ' | '.join(str(row[name]) for name in names) + ' |')
+
+
+def draw(atoms: list[Row], laws: dict[str, Row]) -> None:
+    """Draw errors against depth with the law."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(6, 4))
+    for parent in sorted({row['parent'] for row in atoms}):
+        mine = [row for row in atoms if row['parent'] == parent and is_plain(row)]
+        ax.semilogy([float(row['depth']) for row in mine], [float(row['error']) for row in mine], '.', label=parent)
+    law = laws['covalent']
+    depth = np.linspace(2.5, 7.0, 50)
+    ax.semilogy(depth, law['amplitude_eV_per_A'] * np.exp(-depth / law['length_A']), 'k-', label='law, covalent')
+    ax.set_xlabel('distance to the nearest missing atom (Å)')
+    ax.set_ylabel('error of the force (eV/Å)')
+    ax.set_ylim(1e-3, 2)
+    ax.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(IMAGES / 'cutout_fidelity_depth.png', dpi=100)
+
+
+def main() -> None:
+    """Make tables from pieces, or law and figures from tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--work', type=Path)
+    arguments = parser.parse_args()
+    if arguments.work is not None:
+        cutouts, atoms = read_pieces(arguments.work)
+        write_rows('dft.csv', cutouts)
+        write_rows('atoms.csv', atoms)
+    cutouts, atoms = read_rows('dft.csv'), read_rows('atoms.csv')
+    laws = write_law(cutouts, atoms)
+    print_tables(cutouts)
+    for policy, law in laws.items():
+        print(
+            policy, {name: law[name] for name in ('amplitude_eV_per_A', 'length_A', 'offset_A', 'n_forces', 'scatter')}
+        )
+    draw(atoms, laws)
+
+
+if __name__ == '__main__':
+    main()

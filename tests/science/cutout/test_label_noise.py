@@ -1,0 +1,82 @@
+"""What cutting is known to cost: falls with depth, is felt where atoms are missing, and weighs."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from aiida_pyacemaker.science.config import CutoutConfig
+from aiida_pyacemaker.science.cutout.images import index_frame
+from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
+from aiida_pyacemaker.science.cutout.label_noise import (
+    FURTHEST_A,
+    core_depths,
+    core_noise,
+    label_noise,
+    noise_law,
+    noise_weight,
+)
+from aiida_pyacemaker.science.cutout.policies import POLICIES
+from aiida_pyacemaker.science.cutout.theory import LabelTheory
+from aiida_pyacemaker.science.frames import SHELL_CORE
+
+A0 = 5.43
+MEASURED = ('covalent', 'molecular', 'metal', 'ionic', 'surface')
+
+
+@pytest.fixture(scope='module')
+def frame():
+    return index_frame(bulk('Si', 'diamond', a=A0, cubic=True).repeat(5))
+
+
+def cut(frame, policy='covalent', **settings):
+    config = CutoutConfig(policy=policy, max_label_atoms=400, max_frame_atoms=2000, **settings)
+    return POLICIES[policy](CutRequest(frame=frame, epicentre=0, config=config, theory=LabelTheory()))
+
+
+@pytest.mark.parametrize('policy', MEASURED)
+def test_noise_falls_with_the_buffer_and_with_a_smaller_core_of_the_same_cluster(policy):
+    buffers = [label_noise(policy, 4.0, buffer) for buffer in (1.0, 2.0, 3.0, 5.0)]
+    assert buffers == sorted(buffers, reverse=True) and 0 < buffers[-1] < 0.1 * buffers[0]
+    assert label_noise(policy, 0.0, 3.0) == pytest.approx(noise_law(policy).at_depth(3.0 + noise_law(policy).offset_A))
+    assert label_noise(policy, 2.0, 3.0) < label_noise(policy, 4.0, 1.0)
+
+
+def test_nothing_cut_has_no_noise_and_an_unknown_way_is_refused(frame):
+    assert label_noise('whole_frame', 4.0, 3.0) == 0.0
+    assert not core_noise(frame, 0, cut(frame, 'whole_frame')).any()
+    with pytest.raises(ValueError, match='no label noise is known for the policy'):
+        label_noise('auto', 4.0, 3.0)
+
+
+def test_depth_is_the_distance_to_the_nearest_atom_left_out(frame):
+    """In diamond: a one-atom core with its neighbours lacks the second shell, at a/√2; with the buffer, the third."""
+    bare = cut(frame, core_radius=0.0, buffer_radius=1.0)
+    assert core_depths(frame, 0, bare) == pytest.approx([A0 / np.sqrt(2)])
+    buffered = cut(frame, core_radius=0.0, buffer_radius=3.0)
+    assert core_depths(frame, 0, buffered) == pytest.approx([A0 * np.sqrt(11) / 4])
+
+
+def test_atoms_at_the_rim_are_noisier_than_the_epicentre(frame):
+    label = cut(frame, core_radius=4.0, buffer_radius=1.0)
+    noise = core_noise(frame, 0, label)
+    distances = np.linalg.norm(label.atoms.positions - label.atoms.positions[0], axis=1)[label.shell == SHELL_CORE]
+    assert noise[0] == noise.min() and noise[distances.argmax()] > 2 * noise[0]
+
+
+def test_a_relaxed_buffer_is_not_missing(frame):
+    label = cut(frame, core_radius=0.0, buffer_radius=3.0)
+    before = core_depths(frame, 0, label)
+    label.atoms.positions[6:20] += 0.2
+    assert core_depths(frame, 0, label) == pytest.approx(before)
+
+
+def test_depth_has_an_end():
+    small = index_frame(bulk('Si', 'diamond', a=A0, cubic=True))
+    lonely = index_frame(small.atoms[[0]])
+    lonely.atoms.pbc = False
+    assert core_depths(lonely, 0, cut(lonely, 'whole_frame')) == pytest.approx([FURTHEST_A])
+
+
+def test_weight_is_one_without_noise_and_inverse_square_beyond_the_accuracy():
+    assert noise_weight(0.0) == 1.0 and noise_weight(0.1) == pytest.approx(0.5)
+    assert noise_weight(2.0) / noise_weight(4.0) == pytest.approx(4.0, rel=0.01)
