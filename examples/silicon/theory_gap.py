@@ -29,12 +29,12 @@ def label_geometries(root: Any) -> dict[str, Any]:
     """Return the DFT-labelled clusters of the run, frames by 'kept out' and 'trained on'."""
     from aiida_pyacemaker.science.frames import concatenate_frames
 
-    links = root.base.links.get_outgoing(link_label_filter='%_cutout').all()
+    cutouts = [node for node in root.called_descendants if node.process_label == 'CutoutWorkChain']
     found: dict[str, list[Any]] = {'kept out': [], 'trained on': []}
-    for link in sorted(links, key=lambda item: item.node.pk):
-        if 'label_dataset' in link.node.outputs:
-            source = 'kept out' if link.link_label.startswith('held_out') else 'trained on'
-            found[source].append(link.node.outputs.label_dataset.get_frames())
+    for node in sorted(cutouts, key=lambda item: item.pk):
+        if 'label_dataset' in node.outputs:
+            source = 'kept out' if node.caller.pk == root.pk else 'trained on'  # the others are of a round's learning
+            found[source].append(node.outputs.label_dataset.get_frames())
     return {source: concatenate_frames(parts) for source, parts in found.items() if parts}
 
 
