@@ -121,7 +121,8 @@ class LearningWorkChain(SubmitOnce, WorkChain):
                 self.report(f'no label: {said[-1]}')
         if not training:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT.format(message='; '.join(said))
-        self.out('label_datasets', labels)
+        if labels:
+            self.out('label_datasets', labels)
         self.out('training_datasets', training)
         self.ctx.labels, self.ctx.training = labels, training
         return None
@@ -172,7 +173,10 @@ def take_theory(dataset: AtomicDatasetData, kind: orm.Str) -> AtomicDatasetData:
     """Return the rows whose labels are of this kind of theory."""
     frames = dataset.get_frames()
     ours = [number for number, theory in enumerate(frames.theories) if theory.get('kind') == kind.value]
-    return AtomicDatasetData.from_frames(frames.select(np.flatnonzero(np.isin(frames.theory_id, ours))))
+    chosen = frames.select(np.flatnonzero(np.isin(frames.theory_id, ours)))
+    numbers = np.searchsorted(ours, chosen.theory_id)
+    theories = tuple(frames.theories[number] for number in ours)
+    return AtomicDatasetData.from_frames(chosen.with_columns(theory_id=numbers, theories=theories))
 
 
 def share_out(total: int, n_parts: int) -> Sequence[int]:
