@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.io import read
-from scipy.spatial import cKDTree
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / 'results'
@@ -27,6 +24,7 @@ IMAGES = HERE.parents[1] / 'docs' / 'images'
 SHELL_CORE, SHELL_CAP = 0, 3
 MOVED_A = 0.6
 LOOK_A = 9.0
+OFFSET_A = 1.5  # in diamond a buffer of 3 Å ends before the third shell, at 4.50 Å; the least of all buffers
 BROKEN_A = 2.9  # an atom this close to a missing one lost a bond: no core atom ever has
 Row = dict[str, Any]
 
@@ -41,8 +39,10 @@ def find_piece(work: Path, name: str) -> Row | None:
     return pieces[-1] if pieces else None
 
 
-def depths_of(record: Row, parent: Atoms) -> np.ndarray:
+def depths_of(record: Row, parent: Any) -> np.ndarray:
     """Return (n,) Å, the distance of every atom of the cut-out to the nearest atom of the parent that it lacks."""
+    from scipy.spatial import cKDTree
+
     places = np.array(record['positions_A'])
     rows = np.array(record['parents'])
     centre = int(np.flatnonzero((rows == record['job']['atom']) & (np.array(record['shell']) == SHELL_CORE))[0])
@@ -56,6 +56,8 @@ def depths_of(record: Row, parent: Atoms) -> np.ndarray:
 
 def read_pieces(work: Path) -> tuple[list[Row], list[Row]]:
     """Return a row for each finished cutout and one for each of its atoms that is no cap and lost no bond."""
+    from ase.io import read
+
     cutouts, atoms = [], []
     for path in sorted((work / 'cutouts').glob('*.json')):
         record = json.loads(path.read_text())
@@ -154,16 +156,14 @@ def fit_law(atoms: Iterable[Row]) -> Row:
     }
 
 
-def write_law(cutouts: list[Row], atoms: list[Row]) -> dict[str, Row]:
+def write_law(atoms: list[Row]) -> dict[str, Row]:
     """Write the laws into the package and return them; a policy without measurements borrows another's."""
     laws: dict[str, Row] = {}
     for policy in sorted({row['policy'] for row in atoms}):
         mine = [row for row in atoms if row['policy'] == policy and is_plain(row)]
-        sizes = [row for row in cutouts if row['policy'] == policy and is_plain(row)]
         if len({round(2 * float(row['depth'])) for row in mine}) < 3:
             continue
-        offset = min(float(row['rim_depth']) - float(row['buffer']) for row in sizes)  # the least: on the safe side
-        laws[policy] = {**fit_law(mine), 'offset_A': round(float(offset), 3), 'measured': True}
+        laws[policy] = {**fit_law(mine), 'offset_A': OFFSET_A, 'measured': True}
     for policy in ('molecular', 'metal', 'ionic', 'surface'):
         if policy not in laws:
             laws[policy] = {**laws['covalent'], 'measured': False}
@@ -227,12 +227,12 @@ def main() -> None:
         write_rows('dft.csv', cutouts)
         write_rows('atoms.csv', atoms)
     cutouts, atoms = read_rows('dft.csv'), read_rows('atoms.csv')
-    laws = write_law(cutouts, atoms)
+    laws = write_law(atoms)
     print_tables(cutouts)
     for policy, law in laws.items():
-        print(
-            policy, {name: law[name] for name in ('amplitude_eV_per_A', 'length_A', 'offset_A', 'n_forces', 'scatter')}
-        )
+        print(policy, {name: value for name, value in law.items() if name != 'bins'})
+        for depth, error, count in law.get('bins', ()):
+            print(f'  {count} forces at {depth:.2f} Å: {error:.3f} eV/Å rms')
     draw(atoms, laws)
 
 
