@@ -10,11 +10,15 @@ NEIGHBOURS = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T
 
 
 class ShortestVectors:
-    """Minimum images in a periodic cell: exact, for in a Minkowski-reduced one no nearer image is farther than next."""
+    """Minimum images in a periodic cell, exact: of a Minkowski-reduced cell only the next images can be nearer.
+
+    Vectors without a period are made normal to the others first: along a slanted one no image would be the nearest.
+    """
 
     def __init__(self, cell: ArrayLike, pbc: ArrayLike) -> None:
         periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
-        self._cell, _ = minkowski_reduce(complete_cell(cell), periodic)
+        normal = np.where(periodic[:, None], np.asarray(cell, dtype=float), 0.0)
+        self._cell, _ = minkowski_reduce(complete_cell(normal), periodic)
         self._inverse = np.linalg.inv(self._cell)
         self._wrap = periodic
         around = NEIGHBOURS[(NEIGHBOURS[:, ~periodic] == 0).all(axis=1)]
