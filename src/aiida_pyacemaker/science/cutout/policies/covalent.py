@@ -133,7 +133,8 @@ def _close_with_caps(near: Surroundings, members: set[int], request: CutRequest)
         return Cluster(members=members, caps=Caps(positions=np.zeros((0, 3)), hosts=none, replaced=none), parity='')
     number = atomic_numbers[config.passivation_element]
     caps = place_caps(images, members, neighbours, cap_number=number)
-    while joining := _replaced_twice(caps, every_clash=bool(request.theory.cap_charges)):
+    fractional = not set(request.theory.cap_charges).isdisjoint(images.numbers[caps.hosts].tolist())
+    while joining := _replaced_twice(caps, every_clash=fractional):
         members = members | joining
         caps = place_caps(images, members, neighbours, cap_number=number)
         if len(members) > config.max_label_atoms:
