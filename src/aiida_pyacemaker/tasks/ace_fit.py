@@ -46,14 +46,14 @@ class _Start:
 class AceFitTask(Task):
     """Inputs of a fit.
 
-    datasets: name -> frames to learn (each becomes a block); blocks: name -> block of an earlier fit; potential:
-    folder of that fit, whose basis, baseline and reference energies stay frozen; factors: name -> weight of a source
-    (1; ``weight_dft`` multiplies sources of DFT labels; 0 forgets); own_zero: sources whose energies count up to a
-    constant an element, as another teacher's or theory's do; dimers: labelled two-atom frames for the baseline;
-    held_out: labelled frames that are only tested; learning_curve: parts of the datasets that are fitted as well, to
-    say whether more would help (needs ``held_out``); worth_gain: the fall of the error by twice as many frames that
-    is worth them; thresholds: trained atoms above call are reported, and how new labels fared under it before they
-    were learnt; seed draws those parts.
+    datasets: name -> frames to learn (each becomes a block); blocks: name -> block of an earlier fit; potential: folder
+    of that fit, whose basis, baseline and reference energies stay frozen; factors: name -> weight of a source (1;
+    ``weight_dft`` and the mean weight of their forces multiply sources of DFT labels; 0 forgets); own_zero: sources
+    whose energies count up to a constant an element, as another teacher's or theory's do; dimers: labelled two-atom
+    frames for the baseline; held_out: labelled frames that are only tested; learning_curve: parts of the datasets that
+    are fitted as well, to say whether more would help (needs ``held_out``); worth_gain: the fall of the error by twice
+    as many frames that is worth them; thresholds: trained atoms above call are reported, and how new labels fared under
+    it before they were learnt; seed draws those parts.
     """
 
     elements: tuple[str, ...] = Field(min_length=1)
@@ -215,7 +215,10 @@ class AceFitTask(Task):
 
     def _solve(self, blocks: list[FitBlock], potential: AcePotential, progress: Progress) -> FitResult:
         progress.report('solve', 0, 1)
-        theory = {block.name: self.fit.weight_dft if block.theory == 'dft' else 1.0 for block in blocks}
+        theory = {
+            block.name: self.fit.weight_dft * block.mean_force_weight if block.theory == 'dft' else 1.0
+            for block in blocks
+        }
         fitted = solve_blocks(
             blocks,
             potential,
