@@ -8,10 +8,10 @@ import pytest
 from ase.build import bulk
 
 from aiida_pyacemaker.science.frames import Frames
-from aiida_pyacemaker.science.teacher import label_frames, load_teacher
+from aiida_pyacemaker.science.teacher import frame_rms, label_frames, load_teacher
 from aiida_pyacemaker.tasks import label
 from aiida_pyacemaker.tasks.base import Progress, TaskFailure
-from aiida_pyacemaker.tasks.label import LabelTask, frame_rms
+from aiida_pyacemaker.tasks.label import LabelTask
 from aiida_pyacemaker.tasks.main import run_task
 
 MODELS = [str(path) for path in sorted((Path(__file__).parents[2] / 'examples/silicon/teachers').glob('*.model'))]

@@ -16,8 +16,15 @@ class LabelCalculation(TaskCalculation):
     """Labels frames with the mean of a committee; rows that fail the confidence filter are named, not dropped."""
 
     TASK = 'label'
-    SETTINGS = {'dtype': None, 'batch_atoms': None, 'uncertainty_threshold': None, 'max_force': None}
-    OUTPUT_FILES = ('labels.npz', 'kept.npy')
+    SETTINGS = {
+        'dtype': None,
+        'batch_atoms': None,
+        'uncertainty_threshold': None,
+        'atom_uncertainty_threshold': None,
+        'distance_threshold': None,
+        'max_force': None,
+    }
+    OUTPUT_FILES = ('labels.npz', 'kept.npy', 'rejected.npz')
 
     @classmethod
     def define(cls, spec: Any) -> None:
@@ -29,6 +36,14 @@ class LabelCalculation(TaskCalculation):
         spec.input('indices_name', valid_type=orm.Str, default=lambda: orm.Str('indices'),
                    help='Name of the array of `indices` that holds the rows.')
         spec.input('teacher', valid_type=TeacherModelData, help='The model, or the committee, that labels.')
+        spec.input('home', valid_type=AtomicDatasetData, required=False,
+                   help='Frames a single model is at home with (those of kind `prototype`, where there are any): its '
+                        'uncertainty is the distance to their atoms.')
+        spec.input_namespace('labelled', valid_type=AtomicDatasetData, dynamic=True, required=False,
+                             help='Frames with DFT forces by name, in the order of their names: they calibrate the '
+                                  'uncertainty.')
+        spec.output('rejected', valid_type=AtomicDatasetData, required=False,
+                    help='Frames that the teacher is too unsure of: candidates for DFT.')
         spec.output('dataset', valid_type=AtomicDatasetData, help='All labelled frames, in the order they were given.')
         spec.output('kept', valid_type=orm.ArrayData,
                     help='Array `indices`: rows of the labelled dataset that pass the confidence filter.')
@@ -38,7 +53,10 @@ class LabelCalculation(TaskCalculation):
         """Write frames, rows and teacher."""
         indices = self.inputs.get('indices')
         name = self.inputs.indices_name.value
+        home, labelled = self.inputs.get('home'), self.inputs.get('labelled', {})
         return {
+            'home': None if home is None else write_dataset(home, folder, 'home'),
+            'labelled': [write_dataset(labelled[key], folder, f'labelled_{key}') for key in sorted(labelled)],
             'frames': write_dataset(self.inputs.dataset, folder, 'frames'),
             'indices': None if indices is None else write_indices(indices, name, folder),
             'models': write_teacher(self.inputs.teacher, folder),

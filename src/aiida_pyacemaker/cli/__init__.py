@@ -1,4 +1,4 @@
-"""``aiida-pyacemaker``: set a machine up, watch a run, report on it, look at potentials, labels, pseudopotentials."""
+"""``aiida-pyacemaker``: set up, watch a run, report on it, look at potentials, labels, pseudopotentials, teachers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .potential import potential_group
 from .report import report_command
 from .setup import setup_command
 from .status import status_command
+from .teachers import teacher_group
 
 
 @click.group(context_settings={'help_option_names': ['-h', '--help']})
@@ -26,3 +27,4 @@ main.add_command(report_command)
 main.add_command(potential_group)
 main.add_command(labels_group)
 main.add_command(pseudos_group)
+main.add_command(teacher_group)

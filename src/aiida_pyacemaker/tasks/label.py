@@ -13,112 +13,143 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..science.frames import Frames, concatenate_frames
-from ..science.teacher import Teacher, label_frames, load_teacher
+from ..science.teacher import Doubt, Limits, Teacher, find_doubt, judge_labels, label_frames, load_teacher, mask_atoms
 from .base import Progress, Task, TaskFailure
 
 PIECE_ATOMS = 2000
 PIECES = Path('pieces')
+PROTOTYPE = 'prototype'
 
 
 class LabelTask(Task):
     """Labels frames and applies the confidence filter.
 
     frames: file of frames; indices: file of the rows to label, in that order, default all; models: the committee;
-    uncertainty_threshold: eV/Å, a frame is kept when the rms over its atoms of the per-atom uncertainty is not
-    above it (the rms is the scale of the force error that the frame would teach; a maximum would sort by size of the
-    frame); a committee of one has no uncertainty and is not filtered, which the result says; max_force: eV/Å, a frame
-    is kept when no atom's force is longer.
+    home: file of frames that a teacher of one member is at home with (of kind ``prototype``, where there are any);
+    labelled: files of frames with DFT forces, in the order they came, which calibrate. Limits as :class:`Limits`:
+    uncertainty_threshold a frame, atom_uncertainty_threshold an atom, distance_threshold a frame whose uncertainty has
+    no unit yet, max_force. One member without home and labels has no uncertainty and is not filtered, which the result
+    says.
     """
 
     frames: str
     indices: str | None = None
     models: list[str] = Field(min_length=1)
+    home: str | None = None
+    labelled: list[str] = []
     dtype: Literal['float32', 'float64'] = 'float64'
     batch_atoms: int | None = Field(None, gt=0)
     uncertainty_threshold: float | None = Field(None, gt=0)
+    atom_uncertainty_threshold: float | None = Field(None, gt=0)
+    distance_threshold: float | None = Field(None, gt=0)
     max_force: float | None = Field(None, gt=0)
 
     def run(self, progress: Progress) -> dict[str, Any]:
-        """Write ``labels.npz`` (all frames, input order) and ``kept.npy`` (its rows that pass)."""
+        """Write ``labels.npz`` (all frames, input order), ``kept.npy`` (rows that pass), ``rejected.npz``."""
         frames, teacher = self._read()
-        labelled = self._label(frames, teacher, progress)
+        doubt = self._find_doubt(teacher)
+        labelled, grades = self._label(frames, teacher, doubt, progress)
+        verdict = judge_labels(labelled, grades, self._limits(), has_unit=doubt.has_unit)
+        labelled = mask_atoms(labelled, verdict.masked)
         labelled.save('labels.npz')
-        kept, reasons, spread = self._judge(labelled, teacher)
-        np.save('kept.npy', kept)
-        numbers = {
+        labelled.select(verdict.doubtful).save('rejected.npz')
+        np.save('kept.npy', verdict.kept)
+        limit = self.uncertainty_threshold if doubt.has_unit else self.distance_threshold
+        spread = quantiles(verdict.spread)
+        if not len(verdict.kept):
+            raise TaskFailure(
+                'NOTHING_LEFT',
+                f'none of {len(labelled)} frames is kept: {verdict.counts}; quantiles of the uncertainty '
+                f'({doubt.unit}) {spread}; raise uncertainty_threshold, distance_threshold or max_force, or give '
+                'milder structures',
+            )
+        return {
             'n_frames': len(labelled),
             'n_labelled': int((labelled.label_mask > 0).sum()),
-            'n_kept': len(kept),
-            'rejected': reasons,
-            'uncertainty_quantiles': quantiles(spread),
-            'uncertainty_filter': self.uncertainty_threshold is not None and teacher.n_members > 1,
+            'n_kept': len(verdict.kept),
+            'n_masked_atoms': int(verdict.masked.sum()),
+            'rejected': verdict.counts,
+            'uncertainty_quantiles': spread,
+            'uncertainty_filter': limit is not None and doubt.kind != 'none',
+            'uncertainty': {**doubt.report, 'unit': doubt.unit},
             'teacher': {**teacher.theory, 'elements': list(teacher.elements), 'cutoff_A': teacher.cutoff},
             'versions': teacher.versions(),
         }
-        if not len(kept):
-            raise TaskFailure(
-                'NOTHING_LEFT',
-                f'none of {len(labelled)} frames is kept: {reasons}; uncertainty quantiles (eV/Å) {quantiles(spread)}; '
-                'raise uncertainty_threshold or max_force, or give milder structures',
-            )
-        return numbers
+
+    def _limits(self) -> Limits:
+        return Limits(
+            frame=self.uncertainty_threshold,
+            atom=self.atom_uncertainty_threshold,
+            distance=self.distance_threshold,
+            force=self.max_force,
+        )
 
     def _read(self) -> tuple[Frames, Teacher]:
+        frames = _read_frames(self.frames)
         try:
-            frames = Frames.load(self.frames)
             teacher = load_teacher(self.models, dtype=self.dtype)
         except ValueError as error:
             raise TaskFailure('UNREADABLE_FILE', str(error)) from error
         if self.indices is not None:
             frames = frames.select(_read_indices(self.indices, len(frames)))
-        try:
-            teacher.check_numbers(frames.numbers)
-        except ValueError as error:
-            raise TaskFailure('UNKNOWN_ELEMENT', str(error)) from error
+        _check_elements(teacher, frames)
         return frames, teacher
 
-    def _label(self, frames: Frames, teacher: Teacher, progress: Progress) -> Frames:
+    def _find_doubt(self, teacher: Teacher) -> Doubt:
+        """Settle what the uncertainty is, from files that may hold more than is needed."""
+        home = [] if self.home is None else [_read_frames(self.home)]
+        known = [_read_frames(path) for path in self.labelled]
+        for part in (*home, *known):
+            _check_elements(teacher, part)
+        crystals = [part.config_type == PROTOTYPE for part in home]
+        home = [part.select(rows) if rows.any() else part for part, rows in zip(home, crystals, strict=True)]
+        try:
+            return find_doubt(teacher, home=home, batches=known)
+        except ValueError as error:
+            raise TaskFailure('INVALID_INPUT', str(error)) from error
+
+    def _label(
+        self, frames: Frames, teacher: Teacher, doubt: Doubt, progress: Progress
+    ) -> tuple[Frames, NDArray[np.float64]]:
         """Label piece by piece; a finished piece of an earlier, killed run with the same inputs is read back."""
-        content = f'{frames.content_digest()} {teacher.digest} {self.dtype} {self.batch_atoms}'
+        known = [_read_frames(path).content_digest() for path in (*filter(None, [self.home]), *self.labelled)]
+        content = ' '.join([frames.content_digest(), teacher.digest, self.dtype, str(self.batch_atoms), *known])
         folder = PIECES / hashlib.sha256(content.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         bounds = [*range(0, len(frames), _frames_a_piece(frames)), len(frames)]
-        parts = []
+        parts, grades = [], []
         for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
-            path = folder / f'{number:05d}.npz'
+            path, graded = folder / f'{number:05d}.npz', folder / f'{number:05d}.npy'
             if not path.is_file():
                 piece = label_frames(teacher, frames.select(np.arange(start, stop)), batch_atoms=self.batch_atoms)
+                piece, grade = doubt.apply(teacher, piece)
+                np.save(graded, grade)
                 piece.save(folder / 'part.npz')
                 os.replace(folder / 'part.npz', path)
             parts.append(Frames.load(path))
+            grades.append(np.load(graded))
             progress.report('label', stop, len(frames), labelled=int((parts[-1].label_mask > 0).sum()))
-        return concatenate_frames(parts)
-
-    def _judge(self, frames: Frames, teacher: Teacher) -> tuple[NDArray[np.int64], dict[str, int], NDArray[np.float64]]:
-        """Return the rows to keep, how many fail by reason (the first that applies), and the spread of each frame."""
-        spread = frame_rms(frames, frames.uncertainty)
-        length = np.linalg.norm(frames.forces, axis=1)
-        longest = np.array([length[frames.span(row)].max(initial=0.0) for row in range(len(frames))])
-        bad = frames.label_mask == 0
-        too_strong = ~bad & (longest > (np.inf if self.max_force is None else self.max_force))
-        limit = np.inf if self.uncertainty_threshold is None or teacher.n_members == 1 else self.uncertainty_threshold
-        unsure = ~bad & ~too_strong & (spread > limit)
-        reasons = {'non_finite': int(bad.sum()), 'max_force': int(too_strong.sum()), 'uncertainty': int(unsure.sum())}
-        return np.flatnonzero(~bad & ~too_strong & ~unsure), reasons, spread
-
-
-def frame_rms(frames: Frames, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (N,) the rms over each frame's atoms; values: (M,)."""
-    counts = np.maximum(np.diff(frames.offsets), 1)
-    sums = np.bincount(frames.frame_of_atom(), weights=values**2, minlength=len(frames))
-    rms: NDArray[np.float64] = np.sqrt(sums / counts)
-    return rms
+        return concatenate_frames(parts), np.concatenate([np.zeros(0), *grades])
 
 
 def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
     """Return the 10, 50, 90 and 100 % quantiles of the finite values, by name."""
     finite = values[np.isfinite(values)]
     return {f'q{q}': float(np.percentile(finite, q)) for q in (10, 50, 90, 100)} if len(finite) else {}
+
+
+def _read_frames(path: str) -> Frames:
+    try:
+        return Frames.load(path)
+    except ValueError as error:
+        raise TaskFailure('UNREADABLE_FILE', str(error)) from error
+
+
+def _check_elements(teacher: Teacher, frames: Frames) -> None:
+    try:
+        teacher.check_numbers(frames.numbers)
+    except ValueError as error:
+        raise TaskFailure('UNKNOWN_ELEMENT', str(error)) from error
 
 
 def _frames_a_piece(frames: Frames) -> int:

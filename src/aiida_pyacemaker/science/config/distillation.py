@@ -96,12 +96,17 @@ class DistillationConfig(Settings):
     ``learning_curve``: parts of the labels that a student is fitted to as well; where twice as many frames promise an
     error lower by ``worth_gain`` or more, another pool is made, ``max_rounds`` in all at most.
     ``enable: false`` leaves phases 1 and 2 out of a loop that is given its `potential`.
+    A frame above ``uncertainty_threshold`` (rms over its atoms) is rejected and kept as a candidate for DFT, an atom
+    above ``atom_uncertainty_threshold`` is kept out of its frame; ``distance_threshold``: the limit of a frame for a
+    teacher of one model, whose doubt is the distance to the relaxed prototypes in spreads of their features.
     ``mace_model_path`` names the teacher for a builder that is given none: a file, a foundation model or a plug-in.
     """
 
     enable: bool = True
     mace_model_path: str | tuple[str, ...] = 'medium-mpa-0'
     uncertainty_threshold: Positive = 0.05
+    atom_uncertainty_threshold: Positive | None = None
+    distance_threshold: Positive | None = None
     sampling_structures_per_system: Count = 1000
     n_selected: Count = 150
     held_out_fraction: float = Field(0.1, gt=0, lt=0.5)

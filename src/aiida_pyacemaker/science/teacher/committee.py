@@ -14,9 +14,9 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike, NDArray
 
-from .cards import is_card, read_card
 from .engine import CommitteeLabels, Dtype, Engine, join_labels
 from .mace import open_mace
+from .plugins.cards import is_card, read_card
 
 MACE = 'mace'
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .cards import Card, is_card, named_card, read_card
 from .committee import Teacher, load_teacher, package_versions
+from .plugins.cards import Card, is_card, named_card, read_card
 from .registry import ASL, UNKNOWN_LICENCE, ResolvedModel, default_cache, file_sha256, resolve_model
 
 

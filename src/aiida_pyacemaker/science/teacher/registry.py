@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cards import plugin_names
+from .plugins.cards import plugin_names
 
 MIT = 'MIT'
 ASL = 'ASL (academic use only, see https://github.com/gabor1/ASL)'
 UNKNOWN_LICENCE = 'unknown: ask whoever made the file'
-ACADEMIC_NAMES = ('omat', 'matpes', 'mh-', 'off23-')
+ACADEMIC_NAMES = ('omat', 'omol', 'matpes', 'mh-', 'off23-')
 TIMEOUT_S = 120.0
 CHUNK_BYTES = 1 << 20
 
@@ -52,7 +52,7 @@ def resolve_model(
     if text.startswith(('http://', 'https://')):
         url, licence = text, UNKNOWN_LICENCE
     elif text in table:
-        url, licence = table[text], ASL if any(part in text for part in ACADEMIC_NAMES) else MIT
+        url, licence = table[text], licence_of(text)
     else:
         raise ValueError(
             f'model {text!r} is no file and no known name; give a path, an address or one of '
@@ -63,6 +63,11 @@ def resolve_model(
     if not path.is_file():
         download_model(url, path, name=text)
     return ResolvedModel(path=path, sha256=_checked_sha256(path), licence=licence, source=url)
+
+
+def licence_of(name: str) -> str:
+    """Return the licence of a foundation model."""
+    return ASL if any(part in name for part in ACADEMIC_NAMES) else MIT
 
 
 def foundation_addresses() -> dict[str, str]:

@@ -85,6 +85,8 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
                     help='The frames selected in the first round with the teacher\'s labels.')
         spec.output_namespace('more_labelled', valid_type=AtomicDatasetData, dynamic=True, required=False,
                               help='Those of later rounds, by the name of their block.')
+        spec.output_namespace('rejected', valid_type=AtomicDatasetData, dynamic=True, required=False,
+                              help='Frames that the teacher is too unsure of, by block: candidates for DFT.')
         spec.output('held_out', valid_type=AtomicDatasetData, required=False,
                     help='Labelled frames that were not trained on; none when the selection is too small for one.')
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_SAMPLE', message='Making the pool failed: {message}.')
@@ -157,6 +159,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
             self.out('pool', self.ctx.pool)
             relaxed = call_once(self, 'prototypes', take_prototypes, self.ctx.pool)
             self.out('prototypes', relaxed)
+            self.ctx.home = relaxed
             nodes = (relaxed, self.ctx.sample_pool.outputs.report)
             self.out('ground_state', call_once(self, 'ground_state', take_ground_state, *nodes))
         self.report(f'the pool holds {len(self.ctx.pool)} frames; selecting is next')
@@ -190,8 +193,10 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         # frames that nobody asked the teacher about while the pool was made may still be absurd to it
         limit = {} if settings.pool.check_forces else {'max_force': settings.pool.max_force_eV_per_A}
         selection = {'dataset': self.ctx.pool, 'indices': self.ctx.select.outputs.selection}
-        wanted = {**limit, 'uncertainty_threshold': settings.uncertainty_threshold}
-        steps = {'label': (wanted, {**selection, 'indices_name': orm.Str('selected')})}
+        limits = ('uncertainty_threshold', 'atom_uncertainty_threshold', 'distance_threshold')
+        wanted = {**limit, **{name: getattr(settings, name) for name in limits if getattr(settings, name) is not None}}
+        home = {'home': self.ctx.home} if settings.distance_threshold else {}
+        steps = {'label': (wanted, {**selection, **home, 'indices_name': orm.Str('selected')})}
         if self.ctx.round == 1:
             steps['label_dimers'] = ({}, {'dataset': self.ctx.sample_dimers.outputs.dataset})
             if self.ctx.n_held_out:
@@ -211,6 +216,8 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         outputs, block = self.ctx.label.outputs, f'teacher_{self.ctx.round - 1:02d}'
         self.ctx.lessons = {**self.ctx.lessons, block: outputs.dataset}
         self.ctx.rows = {**self.ctx.rows, block: outputs.kept}
+        if 'rejected' in outputs:
+            self.ctx.rejected = {**self.ctx.get('rejected', {}), block: outputs.rejected}
         n_kept = outputs.kept.get_shape('indices')[0]
         if self.ctx.round == 1:
             self.ctx.first_labels = self.ctx.label
@@ -255,6 +262,8 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         later = {name: node for name, node in self.ctx.lessons.items() if name != BLOCK}
         if later:
             self.out('more_labelled', later)
+        if 'rejected' in self.ctx:
+            self.out('rejected', self.ctx.rejected)
         records = {
             'pool': self.ctx.first_pool.outputs.report,
             'selection': self.ctx.select.outputs.report,

@@ -18,9 +18,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from matscipy.neighbours import neighbour_list
 from numpy.typing import NDArray
 
-from ..config import ChgnetTeacherConfig
-from .engine import CommitteeLabels, Dtype, Engine
-from .registry import file_sha256
+from ...config import ChgnetTeacherConfig
+from ..engine import CommitteeLabels, Dtype, Engine
+from ..registry import file_sha256
 
 N_EMBEDDED, NEVER_TRAINED = 94, ('Po', 'At', 'Rn', 'Fr', 'Ra')
 ELEMENTS = tuple(sorted(set(chemical_symbols[1 : N_EMBEDDED + 1]) - set(NEVER_TRAINED)))

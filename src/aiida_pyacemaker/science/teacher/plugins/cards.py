@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from .engine import Dtype, Engine
+from ..engine import Dtype, Engine
 
 GROUP = 'pyacemaker.teachers'
 SUFFIX = '.json'

@@ -16,9 +16,9 @@ from ase.calculators.calculator import Calculator, CalculatorError
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from ..config import AseTeacherConfig
-from ..neighbours import pairs_of
-from .engine import CommitteeLabels, Dtype, Engine
+from ...config import AseTeacherConfig
+from ...neighbours import pairs_of
+from ..engine import CommitteeLabels, Dtype, Engine
 
 SHELLS = 8
 REFUSALS = (CalculatorError, ArithmeticError, NotImplementedError, ValueError, np.linalg.LinAlgError)
