@@ -50,7 +50,7 @@ def copper(size=2):
     return bulk('Cu', cubic=True, a=3.6) * (size, size, size)
 
 
-def run_segment(folder, load, *, md=None, rule=None, atoms=None, elements=('Cu',), **segment):
+def run_segment(folder, load, *, md=None, rule=None, atoms=None, elements=('Cu',), watched=None, **segment):
     """Run one segment in ``folder`` from start.data (made of ``atoms``) or start.restart; return its log."""
     folder.mkdir(exist_ok=True)
     for name in ('potential.yaml', 'potential.asi'):
@@ -64,15 +64,15 @@ def run_segment(folder, load, *, md=None, rule=None, atoms=None, elements=('Cu',
     if not segment.from_restart:
         write_structure(folder / 'start.data', copper() if atoms is None else atoms, elements)
     (folder / 'in.lmp').write_text(write_script(segment))
-    return run_in(folder, load), read_log((folder / 'log.lammps').read_text())
+    return run_in(folder, load, watched=watched), read_log((folder / 'log.lammps').read_text())
 
 
-def run_in(folder, load, *flags):
+def run_in(folder, load, *flags, watched=None):
     """Run in.lmp in ``folder`` without a screen; return the exit status."""
     before = Path.cwd()
     os.chdir(folder)
     try:
         passed = ['-log', 'log.lammps', '-screen', 'none', *flags]
-        return run_script(Arguments(Path('in.lmp'), passed), load)
+        return run_script(Arguments(Path('in.lmp'), passed, watched=watched), load)
     finally:
         os.chdir(before)

@@ -38,11 +38,12 @@ class EngineError(Exception):
 
 @dataclass(frozen=True)
 class Arguments:
-    """Command line: the script, the flags LAMMPS itself understands, the threads asked for (None: not said)."""
+    """Command line: the script, LAMMPS' own flags, the threads asked for (None: not said), the file to watch."""
 
     script: Path
     passed: list[str] = field(default_factory=list)
     n_threads: int | None = None
+    watched: Path | None = None
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
@@ -50,11 +51,15 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     script: str | None = None
     passed: list[str] = []
     n_threads: int | None = None
+    watched: Path | None = None
     rest = list(arguments)
     while rest:
         flag = rest.pop(0)
         if flag in ('-in', '-i', '-input'):
             script = rest.pop(0) if rest else None
+            continue
+        if flag == '--watch':
+            watched = Path(rest.pop(0)) if rest else None
             continue
         count = {**_IGNORED_FLAGS, **_PASSED_FLAGS}.get(flag)
         if count is None:
@@ -68,7 +73,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
             n_threads = _read_count(values[1:2])
     if script is None:
         raise EngineError('no input script: give it as -in FILE')
-    return Arguments(Path(script), passed, n_threads)
+    return Arguments(Path(script), passed, n_threads, watched)
 
 
 def _read_count(words: list[str]) -> int:
@@ -215,13 +220,21 @@ def run_script(arguments: Arguments, load: LoadEvaluator) -> int:
     try:
         if lmp.extract_setting('world_size') > 1:
             raise EngineError('pyacemaker-lmp runs on one MPI rank: ask for 1, or use lmp with ML-PACE')
-        ScriptRunner(lmp, load, Path.cwd()).run(arguments.script.read_text())
+        _runner(lmp, load, arguments.watched).run(arguments.script.read_text())
     except Exception as error:  # the last door, as lmp's: every fault becomes an ERROR line and status 1
         _report(lmp, error)
         return 1
     finally:
         lmp.close()
     return 0
+
+
+def _runner(lmp: Any, load: LoadEvaluator, watched: Path | None) -> ScriptRunner:
+    if watched is None:
+        return ScriptRunner(lmp, load, Path.cwd())
+    from .watch import WatchingRunner
+
+    return WatchingRunner(lmp, load, Path.cwd(), watched)
 
 
 def _report(lmp: Any, error: Exception) -> None:

@@ -203,7 +203,8 @@ def _gamma(segment: Segment) -> str:
 
 
 def _halts(segment: Segment) -> list[str]:
-    return halt_lines(segment.thresholds)
+    """Return the rule; ``pyacemaker-lmp --watch`` runs the marked lines again at each of its boundaries."""
+    return ['# rule', *halt_lines(segment.thresholds), '# end of rule']
 
 
 def _outputs(segment: Segment) -> list[str]:

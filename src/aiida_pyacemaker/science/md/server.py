@@ -52,6 +52,7 @@ class ForceServer:
         self.error: Exception | None = None
         self.gamma_fixes: dict[str, int] = {}
         self.graders: dict[str, Grader] = {}
+        self.between_steps: Callable[[int], None] | None = None
         self._has_fix = False
         self._last_step = -1
 
@@ -97,6 +98,8 @@ class ForceServer:
         energy, forces, virial, gamma = self._sum(elements, geometry, with_gamma=not set(wanted) <= set(self.graders))
         self.lmp.fix_external_set_energy_global(EXTERNAL_FIX, float(energy))
         self.lmp.fix_external_set_virial_global(EXTERNAL_FIX, [float(value) for value in virial])
+        if self.between_steps is not None and not setting_up:
+            self.between_steps(step)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         for name in wanted:
