@@ -8,7 +8,8 @@ import pytest
 from ase.build import bulk
 
 from aiida_pyacemaker.science.frames import Frames
-from aiida_pyacemaker.science.teacher import frame_rms, label_frames, load_teacher
+from aiida_pyacemaker.science.teacher import label_frames, load_teacher
+from aiida_pyacemaker.science.teacher.doubt import frame_rms
 from aiida_pyacemaker.tasks import label
 from aiida_pyacemaker.tasks.base import Progress, TaskFailure
 from aiida_pyacemaker.tasks.label import LabelTask

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..science.frames import Frames, concatenate_frames
-from ..science.teacher import Doubt, Limits, Teacher, find_doubt, judge_labels, label_frames, load_teacher, mask_atoms
+from ..science.teacher import Teacher, label_frames, load_teacher
+from ..science.teacher.doubt import Doubt, Limits, find_doubt, judge_labels, mask_atoms
 from .base import Progress, Task, TaskFailure
 
 PIECE_ATOMS = 2000

@@ -8,8 +8,9 @@ from ase.build import bulk
 
 from aiida_pyacemaker.science.ace.calibration import GradedErrors
 from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
-from aiida_pyacemaker.science.teacher import Limits, find_doubt, judge_labels, label_frames, load_teacher, mask_atoms
+from aiida_pyacemaker.science.teacher import label_frames, load_teacher
 from aiida_pyacemaker.science.teacher.batches import ask_in_batches
+from aiida_pyacemaker.science.teacher.doubt import Limits, find_doubt, judge_labels, mask_atoms
 from aiida_pyacemaker.science.teacher.doubt.latent import settle
 from aiida_pyacemaker.science.teacher.doubt.trust import judge_trust, learn_scale
 

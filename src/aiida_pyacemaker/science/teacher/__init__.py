@@ -2,7 +2,6 @@
 
 from .calculator import teacher_calculator
 from .committee import MACE, Teacher, load_teacher
-from .doubt.confidence import Doubt, Limits, find_doubt, frame_rms, judge_labels, mask_atoms
 from .engine import CommitteeLabels, Engine
 from .finding import FoundTeacher, describe_teacher, find_teacher, licence_notice
 from .labels import atom_features, label_frames, teacher_descriptors
@@ -14,23 +13,17 @@ __all__ = (
     'MACE',
     'Card',
     'CommitteeLabels',
-    'Doubt',
     'Engine',
     'FoundTeacher',
-    'Limits',
     'ResolvedModel',
     'Teacher',
     'atom_features',
     'describe_teacher',
-    'find_doubt',
     'find_teacher',
     'finetune_readouts',
-    'frame_rms',
-    'judge_labels',
     'label_frames',
     'licence_notice',
     'load_teacher',
-    'mask_atoms',
     'named_card',
     'plugin_names',
     'read_card',
