@@ -56,6 +56,17 @@ def test_distance_grows_away_from_home_and_is_infinite_for_a_stranger(emt, measu
     assert np.isinf(place.distance(emt.describe([bulk('Al')]), stranger.numbers)).all()
 
 
+@pytest.mark.parametrize('measure', ['nearest', 'mahalanobis'])
+def test_one_perfect_crystal_is_home_enough(emt, measure):
+    place = settle(emt, [Frames.from_atoms([bulk('Cu', cubic=True)])], measure=measure)
+    rng = np.random.default_rng(6)
+    grades = [
+        np.median(place.distance(emt.describe(list(part.iter_atoms())), part.numbers))
+        for part in (shaken(rng, [size] * 4) for size in (0.0, *SIZES))
+    ]
+    assert (np.diff(grades) > 0).all() and grades[0] < 1e-6 and grades[-1] < 100
+
+
 def test_an_atom_of_the_home_is_judged_without_its_own_frame(emt):
     home = shaken(np.random.default_rng(2), [0.1] * 6)
     place, features = settle(emt, [home]), emt.describe(list(home.iter_atoms()))

@@ -17,6 +17,7 @@ from ..labels import atom_features
 Array = NDArray[np.float64]
 Measure = Literal['nearest', 'mahalanobis']
 NEIGHBOURS = 3
+FLOOR = 0.05
 CHUNK = 4096
 
 
@@ -86,8 +87,9 @@ def settle(teacher: Teacher, frames: Sequence[Frames], *, measure: Measure = 'ne
     fine = np.isfinite(features).all(axis=1)
     if not fine.any():
         raise ValueError('no atom with finite features among the known frames: give frames that the teacher accepts')
-    spread = features[fine].std(axis=0)
-    scale = 1.0 / np.maximum(spread, 1e-3 * spread.max() or 1.0)
+    spread, size = features[fine].std(axis=0), float(np.sqrt(np.mean(features[fine] ** 2)))
+    # equal atoms (one perfect crystal) spread by round-off alone: nothing counts less than a part of the features' size
+    scale = 1.0 / np.maximum(spread, max(0.05 * float(spread.max()), FLOOR * size, np.finfo(float).tiny))
     centres, maps, points, kept = {}, {}, {}, {}
     for number in np.unique(numbers[fine]).tolist():
         rows = np.flatnonzero(fine & (numbers == number))
@@ -103,6 +105,6 @@ def whitening(known: Array) -> Array:
     """Return (D, D), the inverse square root of the shrunk covariance of points (n, D)."""
     covariance, _ = ledoit_wolf(known) if len(known) > 1 else (np.eye(known.shape[1]), 0.0)
     values, vectors = np.linalg.eigh(covariance)
-    floor = 1e-6 * max(float(values.max()), 1e-12)
+    floor = max(1e-3 * float(values.max()), FLOOR**2)  # the points are in spreads: of order one
     root: Array = vectors / np.sqrt(np.maximum(values, floor))
     return root
