@@ -75,7 +75,7 @@ class LammpsCalculation(CalcJob):
         spec.output('gamma', valid_type=orm.ArrayData, required=False,
                     help='Every check: `step`, `max_gamma`, `n_over_add`, `n_over_call`, `n_over_danger`.')  # fmt: skip
         spec.output('uncertainty_map', valid_type=orm.ArrayData, required=False,
-                    help='γ of the frames against temperature, position and element, see `map_uncertainty`.')  # fmt: skip
+                    help='γ of the frames against temperature, position and element.')  # fmt: skip
         spec.output('boundary', valid_type=orm.ArrayData, required=False,
                     help='`first_` and `last_` positions, velocities, cell and step, atoms sorted by id.')  # fmt: skip
 
