@@ -99,7 +99,9 @@ def disordered_box(images: Images, need: Sequence[float], limit: int, protected:
     comes within ``DENSITY_TOLERANCE``.
     """
     for distance in need:
-        boxes = [_cube(images, distance + step * EDGE_STEP_A, protected) for step in range(EDGE_STEPS)]
+        edges = distance + EDGE_STEP_A * np.arange(EDGE_STEPS)
+        edges = edges[density * edges**3 <= (1 + DENSITY_TOLERANCE) * limit]
+        boxes = [_cube(images, float(edge), protected) for edge in edges]
         errors = [abs(len(box.rows) / np.linalg.det(box.cell) / density - 1) for box in boxes]
         small = [k for k, box in enumerate(boxes) if len(box.rows) <= limit and errors[k] <= DENSITY_TOLERANCE]
         if small:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..images import FrameIndex
 from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
 from ..shells import Surroundings
 from .box import (
@@ -18,7 +19,9 @@ from .box import (
     survey_box,
     wanted_distances,
 )
-from .translations import find_translations
+from .translations import Translations, find_translations
+
+OWN_TRANSLATION = 0.02  # of a cell vector: refined translations are that sure
 
 
 def cut_metal(request: CutRequest) -> LabelGeometry:
@@ -43,9 +46,15 @@ def find_box(request: CutRequest) -> tuple[Surroundings, Box, float]:
     need = wanted_distances(shortest, config)
     longest = min(longest, LONGEST_FACTOR * (CLOSEST_PACKING * config.max_label_atoms / density) ** (1 / 3))
     found = find_translations(near.images, shortest=shortest, longest=longest)
-    if len(found) >= 3:
+    if len(found) >= 3 and _repeats_inside(request.frame, found):
         return near, crystal_box(near, found, need, config.max_label_atoms, None), density
     return near, disordered_box(near.images, need, config.max_label_atoms, near.protected, density), density
+
+
+def _repeats_inside(frame: FrameIndex, found: Translations) -> bool:
+    """Say whether a translation is more than one of the frame's own, which map even a liquid onto itself."""
+    places = found.vectors @ np.linalg.inv(frame.cell)
+    return bool((np.abs(places - np.round(places)).max(axis=1) > OWN_TRANSLATION).any())
 
 
 def check_periodic(request: CutRequest) -> None:
