@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from stand_in import FIXTURES, run_segment
 
-from aiida_pyacemaker.science.ace import AcePotential
+from aiida_pyacemaker.science.ace import AcePotential, build_potential
+from aiida_pyacemaker.science.config import FitConfig
 from aiida_pyacemaker.science.md import read_restart_step
 from aiida_pyacemaker.science.md.engine import EngineError, parse_arguments
 from aiida_pyacemaker.science.md.student import load_student
@@ -104,20 +105,19 @@ def test_what_cannot_be_used_is_refused_and_md_goes_on_undisturbed(tmp_path):
     case('incomplete', 'names no complete potential', lambda folder: (folder / 'potential.asi').unlink())
     case('cut_off', 'potential.yaml', lambda folder: (folder / 'potential.yaml').write_text('elements: [Cu'))
     case('baseline', 'another baseline', lambda folder: (folder / 'baseline.table').write_text('x'))
-    far = AcePotential.read(FIXTURES / 'md' / 'potential.yaml')
 
     def rename_element(folder):
         text = (folder / 'potential.yaml').read_text()
         (folder / 'potential.yaml').write_text(re.sub(r'\bCu\b', 'Ag', text))
-        asi = np.load(folder / 'potential.asi')
+        inverse = np.load(folder / 'potential.asi')['Cu']
         with (folder / 'potential.asi').open('wb') as handle:
-            np.savez(handle, Ag=asi['Cu'])
+            np.savez(handle, Ag=inverse)
 
     case('element', 'Element Cu is not supported', rename_element)
 
     def reach_further(folder):
-        text = (folder / 'potential.yaml').read_text()
-        (folder / 'potential.yaml').write_text(text.replace(f'{far.cutoff:g}', f'{far.cutoff + 1:g}'))
+        config = FitConfig(number_of_functions_per_element=40, cutoff=5.6)
+        build_potential(['Cu'], config, bond_length=2.55).write_yaml(folder / 'potential.yaml')
 
     case('reach', 'the lists of this run reach', reach_further)
     pending = list(cases)

@@ -3,7 +3,8 @@
 ``FILE`` is JSON, ``{"potential": "FOLDER"}`` (relative to where the file lies), put in place by a rename. Every swap is
 a segment boundary: a restart file is written and named in the log with step and digest, random forces get a seed
 derived from the step, the lines of the script between ``# rule`` and ``# end of rule`` are run again. So a segment that
-starts from that file with the new potential has the same bits. What cannot be used is refused in a line of the log.
+starts from that file with the new potential has the same bits. What cannot be used is refused, in a line on the
+screen and, when the run has ended, in the log.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,6 +93,7 @@ class WatchingRunner(ScriptRunner):
         self._coefficients: list[str] = []
         self._baths: dict[str, str] = {}
         self._rule: list[str] = []
+        self._refused: list[str] = []
         self._timer: tuple[float, list[str]] | None = None
         self._in_rule = self._has_halt = False
         self._digest: str | None = None
@@ -137,6 +140,9 @@ class WatchingRunner(ScriptRunner):
             self._has_halt = True
         while True:
             self.lmp.command(f'run {end} upto {rest}')
+            for line in self._refused:
+                self.lmp.command(f'print "{line}"')
+            self._refused.clear()
             if self.server.error is not None or self._pending is None:
                 return
             self._swap(*self._pending)
@@ -158,8 +164,10 @@ class WatchingRunner(ScriptRunner):
                 return
             self._pending = (candidate, self._read(candidate))
         except (OSError, ValueError) as error:
-            text = ' '.join(str(error).split()).replace('"', "'").replace('$', '')
-            self.lmp.command(f'print "POTENTIAL_REFUSED step {step}: {text}"')
+            plain = ' '.join(str(error).replace('Å', 'A').split()).encode('ascii', 'replace').decode()
+            text = re.sub(r'[\'"$&#]', '', plain)  # what LAMMPS' print would trip over
+            self._refused.append(f'POTENTIAL_REFUSED step {step}: {text}')
+            print(self._refused[-1], flush=True)  # LAMMPS takes no command, so no line of its log, inside a run
             return
         self.lmp.set_internal_variable(_FLAG, 1.0)
 
