@@ -12,10 +12,10 @@ from ase.data import covalent_radii
 
 from aiida_pyacemaker.science.config import CutoutConfig
 from aiida_pyacemaker.science.cutout import LabelTheory
-from aiida_pyacemaker.science.cutout.images import index_frame
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest, LabelGeometry
 from aiida_pyacemaker.science.cutout.policies import POLICIES
 from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
+from aiida_pyacemaker.science.images import index_frame
 
 SHELLS = {
     SHELL_CORE: ('#c2333b', 'core'),

@@ -19,12 +19,12 @@ from scf import Theory, make_theory
 
 from aiida_pyacemaker.science.config import CutoutConfig
 from aiida_pyacemaker.science.cutout.acceptance import describe_label_geometry
-from aiida_pyacemaker.science.cutout.images import index_frame
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest, LabelGeometry
 from aiida_pyacemaker.science.cutout.policies import POLICIES, covalent
 from aiida_pyacemaker.science.cutout.relaxation import relax_boundary
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.frames import SHELL_CAP
+from aiida_pyacemaker.science.images import index_frame
 
 HERE = Path(__file__).resolve().parent
 TEACHERS = HERE.parents[1] / 'examples' / 'silicon' / 'teachers'

@@ -10,12 +10,12 @@ from aiida_pyacemaker.science.ace import build_potential, evaluate
 from aiida_pyacemaker.science.config import CutoutConfig, FitConfig
 from aiida_pyacemaker.science.cutout import RejectedCutoutError, Workbench, cut_out
 from aiida_pyacemaker.science.cutout.acceptance import check_label_geometry, check_training_geometry, evaluate_frame
-from aiida_pyacemaker.science.cutout.images import index_frame
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
 from aiida_pyacemaker.science.cutout.policies.covalent import cut_covalent
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.cutout.training_geometry import build_training_geometry
 from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE
+from aiida_pyacemaker.science.images import index_frame
 from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
 
 CONFIG = CutoutConfig(core_radius=0.0)

@@ -9,11 +9,11 @@ from ase.data import covalent_radii
 from aiida_pyacemaker.science.config import CutoutConfig
 from aiida_pyacemaker.science.cutout import RejectedCutoutError, cap_elements, cap_pseudos
 from aiida_pyacemaker.science.cutout.caps import Caps, close_boundary, leave_out_for_parity, merge_clashing
-from aiida_pyacemaker.science.cutout.images import Images, bonded_neighbours, images_near, index_frame
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
 from aiida_pyacemaker.science.cutout.policies.covalent import cut_covalent
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
+from aiida_pyacemaker.science.images import Images, bonded_neighbours, images_near, index_frame
 
 ONE_ATOM = CutoutConfig(core_radius=0.0)
 

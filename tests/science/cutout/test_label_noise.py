@@ -5,7 +5,6 @@ import pytest
 from ase.build import bulk
 
 from aiida_pyacemaker.science.config import CutoutConfig
-from aiida_pyacemaker.science.cutout.images import index_frame
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
 from aiida_pyacemaker.science.cutout.label_noise import (
     FURTHEST_A,
@@ -18,6 +17,7 @@ from aiida_pyacemaker.science.cutout.label_noise import (
 from aiida_pyacemaker.science.cutout.policies import POLICIES
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.frames import SHELL_CORE
+from aiida_pyacemaker.science.images import index_frame
 
 A0 = 5.43
 MEASURED = ('covalent', 'molecular', 'metal', 'ionic', 'surface')

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..ace import AcePotential, evaluate
 from ..frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
+from ..images import FrameIndex, smallest_distance_ratio
 from .charges import dipole
-from .images import FrameIndex, smallest_distance_ratio
 from .label_geometry import LabelGeometry, RejectedCutoutError
 from .theory import LabelTheory
 from .training_geometry import TrainingGeometry

@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from .images import Images
+from ..images import Images
 
 CAP_CLEARANCE = 1.2  # Å, caps closer than this are one too many
 LONELY_CUTS = 3  # an atom that lost this many bonds is a stump, not a boundary

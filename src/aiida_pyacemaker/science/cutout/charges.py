@@ -8,7 +8,7 @@ from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from .images import BOND_FACTOR
+from ..images import BOND_FACTOR
 
 DEBYE_PER_eA = 4.80320
 NOBLE = frozenset(('He', 'Ne', 'Ar', 'Kr', 'Xe', 'Rn'))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..ace import AcePotential
 from ..config import CutoutConfig
 from ..frames import SHELL_CORE
+from ..images import FrameIndex, index_frame
 from .acceptance import (
     MAX_FRAME_FOR_TEACHER,
     StudentOfFrame,
@@ -23,7 +24,6 @@ from .acceptance import (
     describe_label_geometry,
     evaluate_frame,
 )
-from .images import FrameIndex, index_frame
 from .label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
 from .label_noise import core_noise
 from .policies import POLICIES, can_be_covalent, choose_order

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..config import ActiveLearningThresholds
 from ..frames import Frames
+from ..images import BOND_FACTOR
 from ..md.events import event_distance, fingerprint
 from ..md.halting import are_over, is_physical, limits
-from .images import BOND_FACTOR
 
 Floats = NDArray[np.float64]
 

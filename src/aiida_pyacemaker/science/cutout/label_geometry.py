@@ -11,7 +11,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..config import CutoutConfig
-from .images import FrameIndex
+from ..images import FrameIndex
 from .theory import LabelTheory
 
 

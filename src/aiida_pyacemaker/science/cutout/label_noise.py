@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from ..ace.weights import RowWeights
 from ..frames import SHELL_CORE
-from .images import FrameIndex, images_near
+from ..images import FrameIndex, images_near
 from .label_geometry import LabelGeometry
 
 TABLE = 'label_noise.json'

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from ..config import CutoutConfig
 from ..frames import SHELL_BUFFER, SHELL_CORE, SHELL_FROZEN
-from .images import BOND_FACTOR, Images, bonded_neighbours, images_near
+from ..images import BOND_FACTOR, Images, bonded_neighbours, images_near
 from .label_geometry import CutRequest, RejectedCutoutError
 
 

@@ -9,7 +9,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ..frames import SHELL_CORE, SHELL_ENVIRONMENT
-from .images import FrameIndex, images_near
+from ..images import FrameIndex, images_near
 
 
 @dataclass(frozen=True, kw_only=True)

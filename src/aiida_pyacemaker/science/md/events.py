@@ -10,7 +10,7 @@ from ase.data import covalent_radii
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import eval_legendre
 
-from ..cutout.images import images_near
+from ..images import images_near
 
 Array = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ...images import Images, bonded_neighbours, images_near
 from ..charges import NOBLE, NONMETALS, electronegativity
-from ..images import Images, bonded_neighbours, images_near
 from ..label_geometry import CutRequest
 from ..shells import longest_bond
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ...config import CutoutConfig
-from ..images import Images
+from ...images import Images
 from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
 from ..shells import Surroundings, survey
 from .bonding import small_molecules
@@ -28,12 +28,12 @@ MOST_REDUCED = 8  # smallest cells whose shortest vectors are looked for
 BUFFER_STEP_A = 0.25
 LONGEST_FACTOR = 1.5  # a compact cell has no vector longer than that times the distance of its images
 CLOSEST_PACKING = 2**0.5  # (distance of the images)³ over the volume of a cell, at most
-CLOSEST_SEAM = 0.8  # of the covalent sum: two atoms closer across a seam are one too many
+CLOSEST_SEAM = 0.72  # of the covalent sum: two atoms closer across a seam are one too many, acceptance asks 0.7
 SAMPLE_A = 10.0  # holds the atoms on which translations are tried
 MISFIT_A = 0.5  # a seam atom with a neighbour further off than that finds a new place
-DENSITY_TOLERANCE, DENSITY_LIMIT = 0.05, 0.1  # of a box that is made to fit; of any
+DENSITY_TOLERANCE, DENSITY_LIMIT = 0.07, 0.1  # of a box that is made to fit; of any
 EDGE_STEP_A, EDGE_STEPS = 0.1, 26  # edges that are tried where nothing repeats
-SHIFTS = np.array([shift for shift in product((-1, 0, 1), repeat=3) if shift > (0, 0, 0)], dtype=float)
+SHIFTS = np.array([shift for shift in product(range(-2, 3), repeat=3) if shift > (0, 0, 0)], dtype=float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def disordered_box(images: Images, need: Sequence[float], limit: int, protected:
     for distance in need:
         edges = distance + EDGE_STEP_A * np.arange(EDGE_STEPS)
         edges = edges[density * edges**3 <= (1 + DENSITY_TOLERANCE) * limit]
-        boxes = [_cube(images, float(edge), protected) for edge in edges]
+        boxes = [_cube(images, float(edge), protected, wanted=round(density * edge**3)) for edge in edges]
         errors = [abs(len(box.rows) / np.linalg.det(box.cell) / density - 1) for box in boxes]
         small = [k for k, box in enumerate(boxes) if len(box.rows) <= limit and errors[k] <= DENSITY_TOLERANCE]
         if small:
@@ -194,15 +194,20 @@ def _each_site_once(
     return np.sort(order[~gone])
 
 
-def _cube(images: Images, edge: float, protected: frozenset[int]) -> Box:
-    """Return what lies in a cube about the centre, without atoms too close to an image of one further inside."""
+def _cube(images: Images, edge: float, protected: frozenset[int], *, wanted: int) -> Box:
+    """Return what lies in a cube about the centre, without atoms too close to an image of one further inside.
+
+    The gaps that these leave are filled, up to ``wanted`` atoms, by atoms from just outside.
+    """
     cell = np.eye(3) * edge
     beyond = np.abs(images.positions).max(axis=1) - edge / 2
-    inside = np.flatnonzero(beyond < 0)
+    inside = np.flatnonzero(beyond < 0.5 * nearest_distance(images))
     ranked = inside[np.lexsort((beyond[inside], ~np.isin(inside, list(protected))))]
     radii = covalent_radii[images.numbers]
     kept: list[int] = []
     for row in ranked.tolist():
+        if len(kept) >= wanted:
+            break
         if kept:
             difference = images.positions[kept] - images.positions[row]
             wrapped = difference - np.round(difference / edge) * edge
@@ -211,7 +216,12 @@ def _cube(images: Images, edge: float, protected: frozenset[int]) -> Box:
             if (across & (np.linalg.norm(wrapped, axis=1) < limits)).any() and row not in protected:
                 continue
         kept.append(row)
-    return Box(cell=cell, rows=np.sort(np.array(kept)), match=0.0, n_dropped=len(inside) - len(kept))
+    return Box(
+        cell=cell,
+        rows=np.sort(np.array(kept)),
+        match=0.0,
+        n_dropped=int((beyond < 0).sum()) - int((beyond[kept] < 0).sum()),
+    )
 
 
 def assemble_box(near: Surroundings, box: Box, *, policy: str, pbc: Sequence[bool], density: float) -> LabelGeometry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..images import FrameIndex
+from ...images import FrameIndex
 from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
 from ..shells import Surroundings
 from .box import (

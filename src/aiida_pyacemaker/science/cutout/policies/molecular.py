@@ -65,6 +65,4 @@ def _check_whole(near: Surroundings, members: set[int]) -> None:
     distances = np.linalg.norm(near.images.positions, axis=1)
     rim = near.reach - near.bond
     if distances[sorted(members)].max() > rim:
-        raise RejectedCutoutError(
-            f'a molecule reaches further than {rim:.1f} Å from the epicentre: its bonds may go on'
-        )
+        raise RejectedCutoutError(f'a molecule goes on beyond the {rim:.1f} Å about the epicentre that were looked at')

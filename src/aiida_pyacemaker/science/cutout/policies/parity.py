@@ -121,7 +121,7 @@ def _with_partner(near: Surroundings, cluster: Cluster, close: Callable[[set[int
             continue
         around = [int(other) for other in near.neighbours[row]]
         bridges = {other for other in around if any(int(next_) in cluster.members for next_ in near.neighbours[other])}
-        if bridges or cluster.members & set(around):
+        if len(bridges | (cluster.members & set(around))) >= 2:  # it must not hang on by one bond
             yield replace(close(cluster.members | {row} | bridges), parity='partner joined')
 
 

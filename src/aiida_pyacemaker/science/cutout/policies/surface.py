@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images import FrameIndex
+from ...images import FrameIndex
 from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
 from .box import assemble_box, crystal_box, survey_box, wanted_distances
 from .translations import find_translations

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..images import Images
+from ...images import Images
 
 Array = NDArray[np.float64]
 
