@@ -4,6 +4,8 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 
+from aiida_pyacemaker.calculations.finetune import FinetuneCalculation
+from aiida_pyacemaker.data.teacher import TeacherModelData
 from aiida_pyacemaker.workflows.finetune import FinetuneWorkChain
 
 SETTINGS = {
@@ -49,6 +51,27 @@ def test_dft_enters_teacher_and_student(task_code, distilled, core_labels):
     assert not set(new.base.attributes.get('sha256')) & set(old.base.attributes.get('sha256'))
     labels = [link.link_label for link in node.base.links.get_outgoing(node_class=orm.CalcJobNode).all()]
     assert sorted(labels) == ['finetune_teacher', 'fit', 'label_surrogates', 'sample_surrogates']
+
+
+def test_a_teacher_of_a_plug_in_stays_and_dft_alone_reaches_the_student(task_code, distilled, core_labels, tmp_path):
+    pytest.importorskip('chgnet')
+    teacher = TeacherModelData.from_name('chgnet', cache_dir=tmp_path).store()
+    builder = build(task_code, distilled, core_labels)
+    builder.teacher = teacher
+    outputs, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    assert set(outputs['blocks']) == {'teacher_00', 'dft_01'}
+    assert outputs['teacher'].pk == teacher.pk
+    assert outputs['potential'].base.attributes.get('sha256') != builder.potential.base.attributes.get('sha256')
+    labels = [link.link_label for link in node.base.links.get_outgoing(node_class=orm.CalcJobNode).all()]
+    assert labels == ['fit']
+    said = ' '.join(entry.message for entry in orm.Log.collection.get_logs_for(node))
+    assert 'family chgnet stays as it is' in said
+    calculation = FinetuneCalculation.get_builder()
+    calculation.code, calculation.seed, calculation.datasets = task_code, orm.Int(1), {'dft': core_labels}
+    with pytest.raises(ValueError, match='family chgnet, which cannot be trained on DFT; allowed: mace'):
+        calculation.teacher = teacher
+        run_get_node(calculation)
 
 
 def test_names_of_blocks_are_not_used_twice(task_code, distilled, core_labels):

@@ -18,6 +18,7 @@ from ase.build import bulk
 from aiida_pyacemaker.data.ace_potential import AcePotentialData
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.science.ace import build_potential
+from aiida_pyacemaker.science.ace.active_set import ActiveSet
 from aiida_pyacemaker.science.config import CutoutConfig, FitConfig
 from aiida_pyacemaker.science.frames import Frames
 from aiida_pyacemaker.workflows.explore import ExplorationWorkChain
@@ -50,7 +51,7 @@ def finish(process, outputs, exit_code=None, caller=None):
 def check_ports(process, inputs):
     """The class must take these inputs: names, types and validators of all its ports."""
     ports = process.spec().inputs
-    problem = process.spec().validate_inputs(ports.pre_process(drop_missing(inputs)))
+    problem = ports.validate(ports.pre_process(drop_missing(inputs)))
     assert problem is None, f'{process.__name__}: {problem}'
 
 
@@ -112,6 +113,7 @@ class Script:
         empty = build_potential(['Si'], FitConfig(number_of_functions_per_element=10, cutoff=4.0))
         coefficients = np.full(sum(empty.n_functions), float(self.n_potentials))
         empty.with_coefficients(coefficients).write_yaml(folder / 'potential.yaml')
+        ActiveSet(inverses={'Si': np.eye(empty.n_functions[0])}).write(folder / 'potential.asi')
         return AcePotentialData.from_folder(folder).store()
 
     def play(self):
