@@ -97,6 +97,7 @@ CASES = {
     'explosion': ('log.expl', '', 410, 'lost_atoms', 0),
     'MPI abort': ('log.mpilost', 'screen.mpilost', 410, 'lost_atoms', 0),
     'error in the run': ('log.pybad', 'screen.pybad', 401, None, 20),
+    'full disk': ('log.disk_full', '', 402, None, 330),
     'SIGTERM': ('log.term', '', 400, None, None),
     'SIGKILL': ('log.kill', '', 400, None, 200),
     'truncated yaml': ('', 'screen.bad', 310, None, None),

@@ -1,6 +1,7 @@
 """MD in segments as a WorkChain: goal, halt, roll-back, wall limit, kills."""
 
 import io
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,59 @@ def test_a_stride_ends_before_the_goal_and_the_next_goes_on(inputs):
     assert (outputs['outcome'].value, outputs['summary']['first_step']) == ('goal', 20)
     with pytest.raises(ValueError, match='until_step = 0: expected a step above 0'):
         run_get_node(ExplorationWorkChain, **inputs, restart=outputs['restart'], until_step=orm.Int(0))
+
+
+class DiskFullOnce:
+    """A program whose first run has a file system of 400 kB, which its ring of dumps fills."""
+
+    TEXT = (
+        '#!/bin/bash\n'
+        'if [ -e {marker} ]; then exec {program} "$@"; fi\n'
+        'touch {marker}; here=$PWD; cp * {disk}; cd {disk}; {program} "$@"; status=$?\n'
+        'cp {disk}/* $here; exit $status\n'
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 400 kB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', str(disk)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip('no mount on this system')
+    if done.returncode:
+        pytest.skip('no right to mount a small disk')
+    yield disk
+    subprocess.run(['umount', str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_a_restart_file_and_md_goes_on_from_it(
+    inputs, small_disk, aiida_code_installed, localhost, tmp_path
+):
+    program = tmp_path / 'lmp'
+    real = inputs['lammps_code'].filepath_executable
+    program.write_text(DiskFullOnce.TEXT.format(marker=tmp_path / 'marker', program=real, disk=small_disk))
+    program.chmod(0o755)
+    inputs['lammps_code'] = aiida_code_installed(
+        label='small-disk',
+        computer=localhost,
+        default_calc_job_plugin='pyacemaker.lammps',
+        filepath_executable=str(program),
+    )
+    inputs['md'] = orm.Dict({'n_steps': 400, 'restart_every': 50, 'dump_every': 50, 'ring_size': 500})
+    outputs, node = run_get_node(ExplorationWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    found = runs_of(node)
+    first, second = (found[f'iteration_{number:02d}'] for number in (1, 2))
+    assert (first.exit_status, len(found)) == (402, 2)
+    step = first.outputs.summary['restart_previous_step']
+    assert 0 < step < first.outputs.summary['last_step'] < 400
+    assert second.inputs.restart.uuid == first.outputs.restart_previous.uuid
+    assert first.outputs.remote_folder.is_cleaned, 'the space it took is free again'
+    assert (outputs['outcome'].value, second.outputs.summary['first_step']) == ('goal', step)
 
 
 @pytest.fixture

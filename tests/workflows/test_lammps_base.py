@@ -168,6 +168,15 @@ def test_an_excursion_goes_back_with_half_the_timestep_once(process, run, code, 
     assert summary['time_ps'] == pytest.approx(40 * 0.002 + 20 * 0.001)
 
 
+def test_after_a_full_disk_its_folder_goes_and_md_goes_on_from_the_newest_restart_file(process, run):
+    node, result = run('ERROR_DISK_FULL', restarts=('restart_previous',))
+    assert status(result) == 0
+    assert process.ctx.inputs.restart.uuid == node.outputs.restart_previous.uuid
+    before = dict(process.ctx.inputs)
+    run('ERROR_DISK_FULL', restarts=(), first_step=40, restart_previous_step=None)
+    assert dict(process.ctx.inputs) == before and process.ctx.tries == 2, 'nothing to go on from: the segment again'
+
+
 def test_a_soft_start_that_was_cut_short_is_made_again(process, run):
     process.ctx.inputs.soft_start = orm.Bool(True)
     process.ctx.inputs.previous_potential = process.ctx.inputs.potential

@@ -96,6 +96,7 @@ class LammpsCalculation(CalcJob):
             ),
             400: ('ERROR_KILLED', 'LAMMPS was killed; frames and restart files that were left are attached.'),
             401: ('ERROR_CRASHED', 'LAMMPS ended with an error after step {step}: {message}'),
+            402: ('ERROR_DISK_FULL', 'The disk was full after step {step}; what was whole is attached: {message}'),
             410: ('ERROR_LOST_ATOMS', 'Atoms left the box before a check saw it: {message}'),
             411: ('ERROR_NON_FINITE', 'Positions or energy became NaN before a check saw it: {message}'),
         }

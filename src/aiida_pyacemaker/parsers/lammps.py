@@ -103,6 +103,8 @@ class LammpsParser(ProgramParser):
             return self.exit_codes.ERROR_LOST_ATOMS.format(message=one_line(log.error))
         if log.failure == 'non_finite':
             return self.exit_codes.ERROR_NON_FINITE.format(message=one_line(log.error))
+        if log.failure == 'disk_full':
+            return self.exit_codes.ERROR_DISK_FULL.format(step=log.last_step, message=one_line(log.error))
         if log.failure == 'crashed':
             return self.exit_codes.ERROR_CRASHED.format(step=log.last_step, message=one_line(log.error))
         if record.outcome is None:

@@ -112,11 +112,25 @@ class LammpsBaseWorkChain(RestartOnce, BaseRestartWorkChain):
         self.report(f'Action taken: {_name(calculation)} was killed at its wall limit, MD goes on from step {step}')
         return ProcessHandlerReport(True)
 
+    @process_handler(priority=550, exit_codes=[CODES.ERROR_DISK_FULL])
+    def resume_after_full_disk(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Remove the folder that filled the disk, for its files are nodes, and go on from its newest restart file."""
+        if self.inputs.clean_workdir.value:
+            self._clean(calculation)
+        if 'restart_previous' not in calculation.outputs or not _progress(calculation):
+            return None
+        self._count(calculation)
+        step = calculation.outputs.summary['restart_previous_step']
+        self._resume_from(calculation, 'restart_previous', step)
+        self.report(f'Action taken: {_name(calculation)} filled the disk, its folder is gone, MD goes on from {step}')
+        return ProcessHandlerReport(True)
+
     @process_handler(
         priority=500,
         exit_codes=[
             CODES.ERROR_KILLED,
             CODES.ERROR_CRASHED,
+            CODES.ERROR_DISK_FULL,
             CODES.ERROR_NO_LOG,
             CODES.ERROR_UNREADABLE_OUTPUT,
             CODES.ERROR_SCHEDULER_NODE_FAILURE,

@@ -35,6 +35,8 @@ _NON_FINITE = (
     'box size << cutoff',
     'Domain too large for neighbor bins',
 )
+# what the system says, and what LAMMPS says of a restart file that it could not write to its end
+_DISK_FULL = ('No space left on device', 'Disk quota exceeded', 'I/O error')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class LogRecord:
     canary: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
-    def failure(self) -> Literal['lost_atoms', 'non_finite', 'refused', 'crashed'] | None:
+    def failure(self) -> Literal['lost_atoms', 'non_finite', 'disk_full', 'refused', 'crashed'] | None:
         """Return what an ``error`` ending means (refused: before the first step), ``None`` for other endings."""
         if self.ending != 'error':
             return None
@@ -68,6 +70,8 @@ class LogRecord:
             return 'lost_atoms'
         if any(text in self.error for text in _NON_FINITE):
             return 'non_finite'
+        if any(text in self.error for text in _DISK_FULL):
+            return 'disk_full'
         return 'refused' if self.last_step is None else 'crashed'
 
 
