@@ -131,11 +131,16 @@ def undisturbed():
     return orm.load_node(int(path.read_text()))
 
 
+def count_kills(rows):
+    """Return how many runs were killed before they had said all: each was run again."""
+    return sum(row.get('n_runs', 1) - 1 for row in rows)
+
+
 def explore_under_fire(n_kills, seed):
     """Append one row an exploration to ``kills.jsonl`` until ``n_kills`` are in it; return all rows."""
     path, reference = FOLDER / 'kills.jsonl', undisturbed()
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    while (done := sum(len(row['killed_at_steps']) for row in rows)) < n_kills:
+    while (done := count_kills(rows)) < n_kills:
         rng = np.random.default_rng([seed, len(rows)])
         node, seconds = explore(), reference.outputs.summary['seconds']
         steps = [kill_at_random(node, seconds, rng) for _ in range(min(KILLS_OF_ONE_RUN, n_kills - done))]
@@ -143,6 +148,7 @@ def explore_under_fire(n_kills, seed):
         row = {'exit_status': node.exit_status, 'killed_at_steps': [step for step in steps if step is not None]}
         if node.is_finished_ok:
             row['differs'], row['n_runs'] = compare(node, reference)
+            row['killed_at_steps'] = row['killed_at_steps'][: row['n_runs'] - 1]  # the last may have come too late
         rows.append(row)
         with path.open('a') as handle:
             handle.write(json.dumps(row) + '\n')
@@ -163,7 +169,7 @@ def main():
         summary = undisturbed().outputs.summary.get_dict()
         facts = {
             'outcome': summary['outcome'], 'last_step': summary['last_step'], 'halts': summary['halts'],
-            'n_kills': sum(len(row['killed_at_steps']) for row in rows), 'explorations': rows,
+            'n_kills': count_kills(rows), 'explorations': rows,
             'wall_s': time.monotonic() - began,
         }  # fmt: skip
         (FOLDER / 'md_facts.json').write_text(json.dumps(facts, indent=1))
