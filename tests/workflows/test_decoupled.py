@@ -6,6 +6,7 @@ from aiida.engine import run_get_node
 from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.workflows.trainers import read_blocks
 
 HOT, COLD = {'temperature_start_K': 2500.0, 'temperature_end_K': 2500.0}, {
     'temperature_start_K': 20.0, 'temperature_end_K': 20.0,
@@ -43,11 +44,12 @@ def spans(root, process_label, below=None):
 @pytest.mark.dft
 def test_md_of_one_walker_runs_while_labels_of_another_are_computed(make_builder, distilled):
     fit = distilled.inputs.fit.get_dict()
+    blocks, rows = read_blocks(distilled.outputs)
     builder = make_builder(
         overrides={**OVERRIDES, 'fit': fit},
         potential=distilled.outputs.potential,
-        blocks=dict(distilled.outputs.blocks),
-        rows=dict(distilled.outputs.rows),
+        blocks=blocks,
+        rows=rows,
     )
     builder.fit = orm.Dict(fit)
     builder.md_structure = AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43, cubic=True))

@@ -7,7 +7,7 @@ from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
-from ase.build import bulk, molecule
+from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.data.teacher import TeacherModelData
@@ -37,8 +37,6 @@ def overlapping():
         ({'strategy': {'replay_buffer_size': 0}}, ('replay_buffer_size', 'greater than 0')),
         ({'strategy': {'thresholds': {'measure': 'teacher', 'threshold_call_dft': 5.0, 'threshold_danger': 10.0}}},
          ('strategy.thresholds', '5.0 eV/Å', "measure 'gamma'")),
-        ({'strategy': {'thresholds': {'target_force_error': 0.1, 'threshold_call_dft': 4.0}}},
-         ('target_force_error', 'both given')),
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused_by_name(make_builder, overrides, words):
@@ -53,9 +51,8 @@ def test_bad_nodes_are_refused_before_submission(
 ):
     """Codes, elements and structures are held against each other when the process is made."""
     copper = AtomicDatasetData.from_atoms(bulk('Cu', 'fcc', a=3.6, cubic=True))
-    hydrogen = AtomicDatasetData.from_atoms(molecule('H2', vacuum=3.0, pbc=True))
+    both = {'target_force_error': 0.1, 'threshold_call_dft': 4.0}
     cases = [
-        ({'structures': {'prototypes': hydrogen, 'md_structure': hydrogen}}, ('cutout.policy', 'no group IV element')),
         ({'pseudos': {'Si': pseudos['Si']}}, ('pw.pseudos', 'no H')),
         ({'structures': {'prototypes': copper, 'md_structure': copper}}, ('teacher', 'no Cu')),
         (
@@ -64,6 +61,7 @@ def test_bad_nodes_are_refused_before_submission(
         ),
         ({'codes': {'task': task_code, 'lammps': pw_code, 'pw': pw_code}}, ('lammps_code', 'quantumespresso.pw')),
         ({'overrides': {'strategy': {'replay_buffer_size': 7}}}, ('replay_buffer_size', 'trainer.pacemaker')),
+        ({'overrides': {'strategy': {'thresholds': both}}}, ('target_force_error', 'both given')),
         ({'overrides': {'md': {'dump_every': 15}}}, ('md.dump_every = 15', 'check_every = 10')),
         ({'overrides': {'dft': {'ecutwfc': None, 'ecutrho': None}}}, ('dft.ecutwfc', 'no installed family')),
     ]

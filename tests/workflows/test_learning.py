@@ -10,6 +10,7 @@ from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.science.frames import SHELL_CORE, Frames
 from aiida_pyacemaker.workflows.hierarchical import LearningWorkChain
 from aiida_pyacemaker.workflows.hierarchical.learning import share_out, take_theory
+from aiida_pyacemaker.workflows.trainers import read_blocks
 
 STEPS = [0, 10]
 
@@ -37,11 +38,12 @@ def builder(task_code, pw_code, pseudos, distilled):
     pw = {'code': pw_code, 'pseudos': pseudos}
     dft = {'pw': pw, 'dft': orm.Dict({'ecutwfc': 6.0}), 'max_calls': orm.Int(3)}
     made.cutout = {'cutout': orm.Dict(cutout), 'dft': dft}
+    blocks, rows = read_blocks(distilled.outputs)
     made.finetune = {
         'fit': distilled.inputs.fit,
         'finetune': orm.Dict({'n_surrogate_frames': 3, 'max_epochs': 1}),
-        'blocks': dict(distilled.outputs.blocks),
-        'rows': dict(distilled.outputs.rows),
+        'blocks': blocks,
+        'rows': rows,
     }
     return made
 

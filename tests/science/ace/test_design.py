@@ -11,6 +11,7 @@ from fit_examples import true_potential
 
 from aiida_pyacemaker.science.ace import Embedding, design_rows, evaluate
 from aiida_pyacemaker.science.cutout.training_geometry import build_training_geometry
+from aiida_pyacemaker.science.images import index_frame
 
 
 def test_core_rows_are_those_of_the_whole():
@@ -34,7 +35,7 @@ def test_core_rows_of_a_training_geometry_are_those_of_the_frame():
     wanted = design_rows(potential, frame, core=mask).forces
     errors = []
     for reach in (1.0, 0.5):
-        cut = build_training_geometry(frame, 0, core, cutoff_A=reach * potential.cutoff)
+        cut = build_training_geometry(index_frame(frame), 0, core, cutoff_A=reach * potential.cutoff)
         assert not cut.is_whole_frame
         found = design_rows(potential, cut.atoms, core=cut.shell == 0)
         order = np.argsort(cut.parents[cut.shell == 0])
