@@ -6,6 +6,10 @@ from pydantic import ValidationError
 from aiida_pyacemaker.science import config
 
 
+# what a teacher card must say: there is no calculator to fall back on
+REQUIRED = {'AseTeacherConfig': {'model': 'ase.calculators.emt:EMT', 'elements': ('Cu',)}}
+
+
 def all_settings():
     found = [value for value in vars(config).values() if isinstance(value, type) and issubclass(value, config.Settings)]
     return [model for model in found if model is not config.Settings]
@@ -13,7 +17,9 @@ def all_settings():
 
 @pytest.mark.parametrize('model', all_settings(), ids=lambda model: model.__name__)
 def test_defaults_are_valid_documented_frozen_and_survive_json(model):
-    defaults = model()
+    defaults = model(**REQUIRED.get(model.__name__, {}))
+    required = {name for name, value in model.model_fields.items() if value.is_required()}
+    assert required == set(REQUIRED.get(model.__name__, {}))
     assert model.model_validate_json(defaults.model_dump_json()) == defaults
     assert model.__doc__ and model.__doc__.strip()
     with pytest.raises(ValidationError):

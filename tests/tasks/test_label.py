@@ -45,7 +45,7 @@ def test_all_frames_are_labelled_in_order(pool):
     np.testing.assert_allclose(labels.energy, expected.energy, atol=1e-9)
     np.testing.assert_array_equal(labels.offsets, pool.offsets)
     assert (result['n_frames'], result['n_labelled'], result['n_kept']) == (24, 23, 23)
-    assert result['rejected'] == {'non_finite': 1, 'max_force': 0, 'uncertainty': 0}
+    assert result['rejected'] == {'non_finite': 1, 'max_force': 0, 'uncertainty': 0, 'distance': 0}
     assert kept.tolist() == [row for row in range(24) if row != 5]
     json.dumps(result, allow_nan=False)
 

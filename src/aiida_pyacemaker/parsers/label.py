@@ -17,9 +17,9 @@ class LabelParser(TaskParser):
 
     def collect(self, folder: Path, report: dict[str, Any]) -> None:
         """Attach frames, rows and report."""
+        self.out_frames('dataset', folder / 'labels.npz')  # first: a program that left nothing lacks this above all
         rejected = Frames.load(folder / 'rejected.npz')
         if len(rejected):
             self.out('rejected', AtomicDatasetData.from_frames(rejected))
-        self.out_frames('dataset', folder / 'labels.npz')
         self.out_arrays('kept', indices=folder / 'kept.npy')
         self.out('report', orm.Dict(report))
