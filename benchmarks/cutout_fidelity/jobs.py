@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,6 +13,7 @@ from unittest.mock import patch
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.calculators.emt import EMT
 from ase.io import read
 from numpy.typing import NDArray
 from scf import Theory, make_theory
@@ -20,7 +21,8 @@ from scf import Theory, make_theory
 from aiida_pyacemaker.science.config import CutoutConfig
 from aiida_pyacemaker.science.cutout.acceptance import describe_label_geometry
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest, LabelGeometry
-from aiida_pyacemaker.science.cutout.policies import POLICIES, covalent
+from aiida_pyacemaker.science.cutout.policies import POLICIES, covalent, metal
+from aiida_pyacemaker.science.cutout.policies.translations import Translations, find_translations
 from aiida_pyacemaker.science.cutout.relaxation import relax_boundary
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.frames import SHELL_CAP
@@ -28,17 +30,21 @@ from aiida_pyacemaker.science.images import index_frame
 
 HERE = Path(__file__).resolve().parent
 TEACHERS = HERE.parents[1] / 'examples' / 'silicon' / 'teachers'
-REPEATS = 3  # no core wraps the replicated cell
+LEAST_EDGE_A = 23.0  # of the replicated cell: no core wraps it
 UNLIMITED = 400
 CONVERGED = {'conv_thr_per_atom': 5e-9}  # a quarter of the factory's: what is left is cutting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """A small periodic cell: its theory and the shift of its k-point mesh."""
+    """A small periodic cell: its theory and the shift of its k-point mesh.
+
+    boxes: the theory of periodic boxes cut from it, where the parent's mesh is finer than they can afford.
+    """
 
     theory: Theory
     shift: tuple[int, int, int]
+    boxes: Theory | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +81,12 @@ class Job:
 SILICON = make_theory({'Si': 'Si.pz-vbc.UPF', 'H': 'H.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=0.3, **CONVERGED)
 # the factory's own threshold
 LOOSE_SILICON = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.3)
-# one point, (½ ½ ½), of the cell of 64: eight of the cubic cell
-COARSE_SILICON = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.6, **CONVERGED)
-ALUMINIUM = make_theory({'Al': 'Al.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=0.26, **CONVERGED)
+ALUMINIUM = make_theory({'Al': 'Al.pz-vbc.UPF'}, (16.0, 64.0), kpoints_distance=0.2, **CONVERGED)
+ALUMINIUM_BOXES = make_theory(ALUMINIUM.pseudos, ALUMINIUM.cutoffs_Ry, kpoints_distance=0.35, **CONVERGED)
 MAGNESIA = make_theory(
-    {'Mg': 'Mg.pz-n-vbc.UPF', 'O': 'O.pz-rrkjus.UPF'}, (28.0, 224.0), kpoints_distance=0.5, **CONVERGED
+    {'Mg': 'Mg.pz-n-vbc.UPF', 'O': 'O.pz-rrkjus.UPF'}, (28.0, 224.0), kpoints_distance=0.4, **CONVERGED
 )
+MAGNESIA_BOXES = make_theory(MAGNESIA.pseudos, MAGNESIA.cutoffs_Ry, kpoints_distance=0.6, **CONVERGED)
 # insulating: four points of the cell of 6.8 Å
 SILANE = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.6, **CONVERGED)
 
@@ -97,19 +103,27 @@ PLACED = {'enable_pre_relaxation': False}
 SILICON_EPICENTRES = {'si63_vacancy': (44, 0, 20), 'si64_amorphous': (5, 26, 3)}
 # odd numbers of electrons as they are: next to a dangling bond
 RADICALS: dict[str, tuple[int, ...]] = {'si63_rattled': (1, 11, 26), 'si63_vacancy': ()}
-BOXES: dict[str, str] = {}
-BOX_EPICENTRES: dict[str, tuple[int, ...]] = {}
-BOX_SIZES: dict[str, tuple[tuple[float, float], ...]] = {}
+BOXES = {'al33_interstitial': 'metal', 'mgo14_divacancy': 'ionic'}
+# half of the dumbbell, an atom of the crystal; an atom beside the divacancy and one that is not
+BOX_EPICENTRES = {'al33_interstitial': (32, 20), 'mgo14_divacancy': (5, 0)}
+BOX_SIZES = {
+    'al33_interstitial': ((0.0, 0.25), (0.0, 1.0), (0.0, 2.0)),
+    'mgo14_divacancy': ((0.0, 0.25), (0.0, 1.0), (0.0, 2.0)),
+}
+LARGE_BOX = (4.0, 0.25)
 ODD_EPICENTRES = {'si63_vacancy': (1, 2), 'si64_amorphous': (4, 14, 43)}  # all caps there leave an odd electron
 
+ALUMINIUM_CELL = Parent(theory=ALUMINIUM, shift=(1, 1, 1), boxes=ALUMINIUM_BOXES)
 PARENTS = {
     'si63_vacancy': Parent(theory=SILICON, shift=(1, 1, 1)),
     'si63_rattled': Parent(theory=LOOSE_SILICON, shift=(1, 1, 1)),
-    'si64_amorphous': Parent(theory=COARSE_SILICON, shift=(1, 1, 1)),
-    'si63_vacancy_coarse': Parent(theory=COARSE_SILICON, shift=(1, 1, 1)),
-    'al17_interstitial': Parent(theory=ALUMINIUM, shift=(1, 1, 1)),
-    'mgo14_divacancy': Parent(theory=MAGNESIA, shift=(1, 1, 1)),
+    'si64_amorphous': Parent(theory=SILICON, shift=(1, 1, 1)),
     'silane4': Parent(theory=SILANE, shift=(1, 1, 1)),
+    'al33_interstitial': ALUMINIUM_CELL,
+    'mgo14_divacancy': Parent(theory=MAGNESIA, shift=(1, 1, 1), boxes=MAGNESIA_BOXES),
+    # how much of a box's error is its k-points: the parents' own forces with the mesh of boxes
+    'al33_interstitial_coarse': Parent(theory=ALUMINIUM_BOXES, shift=(0, 0, 0)),
+    'mgo14_divacancy_coarse': Parent(theory=MAGNESIA_BOXES, shift=(0, 0, 0)),
 }
 
 
@@ -120,8 +134,12 @@ def read_parent(name: str) -> Atoms:
 
 
 @cache
-def silicon_teacher() -> Calculator:
-    """Return the example's committee."""
+def teacher_of(parent: str) -> Calculator | None:
+    """Return what relaxes the boundary: the example's committee for silicon, EMT for aluminium, nothing for others."""
+    if parent.startswith('al'):
+        return EMT()
+    if not parent.startswith('si6'):
+        return None
     from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
 
     return teacher_calculator(load_teacher(sorted(TEACHERS.glob('*.model'))))
@@ -129,19 +147,32 @@ def silicon_teacher() -> Calculator:
 
 def cut(job: Job) -> LabelGeometry:
     """Return the label geometry of a job, cut from the replicated parent and relaxed as the settings say."""
-    parent = PARENTS[job.parent]
-    frame = index_frame(read_parent(job.parent).repeat(REPEATS))
-    theory = LabelTheory(valence=parent.theory.valence, kpoints_distance=parent.theory.dft.kpoints_distance)
-    request = CutRequest(frame=frame, epicentre=job.atom, config=job.settings, theory=theory)
-    with patch.object(covalent, 'make_even', leave_odd) if job.all_caps else nullcontext():
-        geometry = POLICIES[job.settings.policy](request)
+    parent, cell = PARENTS[job.parent], read_parent(job.parent)
+    frame = index_frame(cell.repeat(np.ceil(LEAST_EDGE_A / cell.cell.lengths()).astype(int)))
+    settings = job.settings
+    chosen = parent.boxes or parent.theory
+    theory = LabelTheory(valence=chosen.valence, kpoints_distance=chosen.dft.kpoints_distance)
+    request = CutRequest(frame=frame, epicentre=job.atom, config=settings, theory=theory)
+    foreign = partial(foreign_translations, cell=cell.cell[:])
+    even = patch.object(covalent, 'make_even', leave_odd) if job.all_caps else nullcontext()
+    with even, patch.object(metal, 'find_translations', foreign):
+        geometry = POLICIES[settings.policy](request)
     atoms = geometry.atoms.copy()
-    if job.settings.enable_pre_relaxation and job.parent.startswith('si'):
-        atoms.positions = relax_boundary(geometry, silicon_teacher(), job.settings).positions
+    teacher = teacher_of(job.parent)
+    if settings.enable_pre_relaxation and teacher is not None:
+        atoms.positions = relax_boundary(geometry, teacher, settings).positions
     if job.cap_scale != 1.0:
         atoms.positions = scale_caps(atoms, geometry.shell, job.cap_scale)
     report = {**describe_label_geometry(geometry, theory), **geometry.report}
     return replace(geometry, atoms=atoms, report=report)
+
+
+def foreign_translations(*arguments: Any, cell: NDArray[np.float64], **limits: float) -> Translations:
+    """Return the translations without those of the parent: a box of these would be the parent, and no error found."""
+    found = find_translations(*arguments, **limits)
+    places = found.vectors @ np.linalg.inv(cell)
+    foreign = np.abs(places - np.round(places)).max(axis=1) > metal.OWN_TRANSLATION
+    return Translations(vectors=found.vectors[foreign], matches=found.matches[foreign])
 
 
 def leave_odd(near: Any, cluster: Any, config: CutoutConfig, **_: Any) -> Any:
@@ -160,12 +191,19 @@ def scale_caps(atoms: Atoms, shell: NDArray[np.int8], factor: float) -> NDArray[
 
 def make_jobs() -> Iterator[Job]:
     """Yield all cutouts, those that say most for their cost first."""
-    yield from silicon_sizes('si63_rattled', 31, ('core0_buffer1', 'core4_buffer1', 'core0_buffer3'), PLACED)
-    yield from smallest('si63_rattled')
     yield from silane()
+    amorphous = SILICON_EPICENTRES['si64_amorphous']
+    for atom in amorphous:
+        yield from silicon_sizes('si64_amorphous', atom, ('core0_buffer1', 'core0_buffer3'))
+    for parent, sizes in BOX_SIZES.items():
+        yield from boxes(parent, BOX_EPICENTRES[parent], sizes)
+    yield from silicon_sizes('si64_amorphous', amorphous[0], ('core4_buffer1', 'core4_buffer3'))
+    yield from silicon_sizes('si63_rattled', 31, ('core0_buffer1', 'core4_buffer1', 'core0_buffer3'), PLACED)
+    yield Job(parent='si63_rattled', atom=31, label='core4_buffer3_all', config={**WHOLE, **PLACED})
+    yield from boxes('al33_interstitial', BOX_EPICENTRES['al33_interstitial'][:1], [LARGE_BOX])
+    yield from smallest('si63_rattled')
     yield from smallest('si63_vacancy')
     yield from silicon_spins('si63_vacancy', 1)
-    yield from boxes()
     for parent, atoms in SILICON_EPICENTRES.items():
         yield from silicon_sizes(parent, atoms[0], ('core0_buffer1', 'core0_buffer3', 'core4_buffer3'))
         yield from silicon_caps(parent, atoms[0])
@@ -237,10 +275,10 @@ def silane() -> Iterator[Job]:
             yield Job(parent='silane4', atom=atom, label=f'core{core:.0f}_buffer{buffer:.0f}', config=config)
 
 
-def boxes() -> Iterator[Job]:
-    """Yield periodic boxes of the metal and of the oxide."""
-    for parent, policy in BOXES.items():
-        for atom in BOX_EPICENTRES[parent]:
-            for core, buffer in BOX_SIZES[parent]:
-                config = {'policy': policy, 'core_radius': core, 'buffer_radius': buffer}
-                yield Job(parent=parent, atom=atom, label=f'core{core:g}_buffer{buffer:g}', config=config)
+def boxes(parent: str, atoms: Iterable[int], sizes: Iterable[tuple[float, float]]) -> Iterator[Job]:
+    """Yield periodic boxes of the metal or the oxide; sizes: radii of core and buffer in Å."""
+    for core, buffer in sizes:
+        for atom in atoms:
+            config = {'core_radius': core, 'buffer_radius': buffer, 'max_label_atoms': UNLIMITED}
+            label = f'core{core:g}_buffer{buffer:g}'
+            yield Job(parent=parent, atom=atom, label=label, config={'policy': BOXES[parent], **config})

@@ -70,14 +70,14 @@ def silicon_amorphous() -> Atoms:
 
 
 def aluminium_interstitial() -> Atoms:
-    """Return Al17, a <100> dumbbell in sixteen sites at 600 K."""
-    atoms = bulk('Al', 'fcc', a=4.05, cubic=True).repeat((2, 2, 1))
+    """Return Al33, a <100> dumbbell in 32 sites at 600 K."""
+    atoms = bulk('Al', 'fcc', a=4.05, cubic=True).repeat(2)
     middle = atoms.positions[0].copy()
     atoms.positions[0] = middle + [1.35, 0.0, 0.0]
     atoms += Atoms('Al', positions=[middle - [1.35, 0.0, 0.0]])
     atoms.calc = EMT()
     FIRE(atoms, logfile=None).run(fmax=0.5, steps=60)
-    return heat(atoms, EMT(), [(600.0, 300)], 3, 3.0)
+    return heat(atoms, EMT(), [(600.0, 300)], 6, 3.0)
 
 
 def magnesia_pair() -> Atoms:
@@ -108,7 +108,7 @@ MAKERS: dict[str, Callable[[], Atoms]] = {
     'si63_vacancy': silicon_vacancy,
     'si63_rattled': silicon_rattled,
     'si64_amorphous': silicon_amorphous,
-    'al17_interstitial': aluminium_interstitial,
+    'al33_interstitial': aluminium_interstitial,
     'mgo14_divacancy': magnesia_pair,
     'silane4': silane_liquid,
 }

@@ -52,7 +52,8 @@ def run_job(job: Job, work: Path) -> dict[str, Any]:
     """Return the piece of one cutout's SCF."""
     record = cut_once(job, work)
     atoms = Atoms(record['numbers'], positions=record['positions_A'], cell=record['cell_A'], pbc=record['pbc'])
-    return run_scf(job.name, atoms, PARENTS[job.parent].theory, work / 'pieces', nspin=job.nspin)
+    parent = PARENTS[job.parent]
+    return run_scf(job.name, atoms, parent.boxes or parent.theory, work / 'pieces', nspin=job.nspin)
 
 
 def entries() -> Iterator[str | Job]:
