@@ -4,13 +4,14 @@
 
 ``sw``: the student is distilled by our own fit from Stillinger-Weber silicon, the truth at every step; ``mace``: from
 the committee of ``examples/silicon``, the truth at every tenth step. ``crystal`` is what the student was taught,
-``vacancy`` holds one defect that it never saw, however large the cell, ``hot`` is the crystal at 1500 K, 600 K above
-the hottest frame it learnt. Goes on where an earlier call ended.
+``vacancy`` holds one defect that it never saw, however large the cell, ``warm`` and ``hot`` are the crystal at 1200 and
+1500 K, 300 and 600 K above the hottest frame it learnt. Goes on where an earlier call ended.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from aiida_pyacemaker.science.teacher import load_teacher, teacher_calculator
 TEACHERS = sorted((Path(__file__).parents[2] / 'examples/silicon/teachers').glob('*.model'))
 LATTICE = {'sw': 5.431, 'mace': 5.46}
 TRUTH_EVERY = {'sw': 1, 'mace': 10}
-TEMPERATURES_K = {'crystal': 900.0, 'vacancy': 900.0, 'hot': 1500.0}
+TEMPERATURES_K = {'crystal': 900.0, 'vacancy': 900.0, 'warm': 1200.0, 'hot': 1500.0}
 POOL_TEMPERATURES_K, POOL_STRAINS, POOL_SNAPSHOTS = (300.0, 600.0, 900.0), (-0.02, -0.01, 0.0, 0.01, 0.02), 6
 GAMMA_FLOOR, ERROR_FLOOR = 1.2, 0.05  # what is below is not kept; eV/Å
 CHUNK = 200
@@ -68,12 +69,18 @@ def make_pool(teacher: str) -> Frames:
 
 def snapshots(atoms: Atoms, temperature_K: float, *, seed: int) -> list[Atoms]:
     """Return snapshots of MD, 0.2 ps apart."""
-    Path('si.sw').write_text(stillinger_weber.LAMMPS_FILE)
-    write_structure('pool.data', atoms, ['Si'])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / 'si.sw').write_text(stillinger_weber.LAMMPS_FILE)
+        write_structure(Path(folder) / 'pool.data', atoms, ['Si'])
+        return run_pool(Path(folder), atoms, temperature_K, seed)
+
+
+def run_pool(folder: Path, atoms: Atoms, temperature_K: float, seed: int) -> list[Atoms]:
+    """Return snapshots of MD from the files in ``folder``."""
     lmp = open_lammps(['-log', 'none', '-screen', 'none'])
     lmp.commands_list(
-        ['units metal', 'atom_style atomic', 'read_data pool.data', 'mass 1 28.085', 'pair_style sw',
-         'pair_coeff * * si.sw Si', f'velocity all create {2 * temperature_K} {seed}', 'fix move all nve',
+        ['units metal', 'atom_style atomic', f'read_data {folder}/pool.data', 'mass 1 28.085', 'pair_style sw',
+         f'pair_coeff * * {folder}/si.sw Si', f'velocity all create {2 * temperature_K} {seed}', 'fix move all nve',
          f'fix bath all langevin {temperature_K} {temperature_K} 0.1 {seed}', 'run 800']
     )  # fmt: skip
     found = []

@@ -1,6 +1,6 @@
 """How often each halting rule halts for nothing, and how often it misses what the student gets wrong.
 
-    .venv/bin/python benchmarks/halting/rules.py FOLDER [--figure docs/images/halting_roc.svg]
+    .venv/bin/python benchmarks/halting/rules.py FOLDER [--limit 0.2] [--figure docs/images/halting_roc.svg]
 
 FOLDER holds what ``record.py`` left. Every rule is judged on the same record, cut into windows of 0.2 ps that each
 begin with an empty streak. Truth of a window: the atoms whose force error, averaged over 0.1 ps, is above the limit. A
@@ -11,7 +11,7 @@ nothing* in a window that has none. Prints Markdown.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW, MEAN_STEPS = 200, 100
-LIMIT_EV_PER_A = 0.2
 CALL, ADD_OF_CALL, DANGER_OF_CALL, SMOOTH, EVERY = 5.0, 0.4, 2.0, 3, 10
 SWEEP = np.geomspace(1.25, 60.0, 25)
 TRUTH_EVERY = {'sw': 1, 'mace': 10}
+CALLS = (2, 3, 4, 5, 8, 12, 20)
 RULES = ('single', 'two-tier', 'persistence: system', 'persistence: atom')
 
 
@@ -35,8 +35,11 @@ class Window:
     is_event: NDArray[np.bool_]
 
 
-def read_windows(folder: Path) -> Iterator[Window]:
-    """Yield the windows of one record, in time order."""
+Records = dict[tuple[str, int], list[tuple[str, Window]]]
+
+
+def read_windows(folder: Path, limit: float) -> Iterator[Window]:
+    """Yield the windows of one record, in time order; limit: eV/Å, above it an error is an event."""
     every = TRUTH_EVERY[folder.name.split('_')[0]]
     for path in sorted(folder.glob('until_*.npz'), key=lambda path: int(path.stem.split('_')[1])):
         rows = np.load(path)['rows']
@@ -49,7 +52,7 @@ def read_windows(folder: Path) -> Iterator[Window]:
         sums = np.cumsum(error[every - 1 :: every], axis=0)
         span = MEAN_STEPS // every
         sums[span:] -= sums[:-span].copy()
-        yield Window(gamma, np.any(sums[span - 1 :] > span * LIMIT_EV_PER_A, axis=0))
+        yield Window(gamma, np.any(sums[span - 1 :] > span * limit, axis=0))
 
 
 def judge(window: Window, rule: str, call: float, every: int = EVERY, smooth: int = SMOOTH) -> tuple[bool, Any]:
@@ -94,14 +97,33 @@ def rates(windows: list[Window], rule: str, call: float, **choices: int) -> dict
     }
 
 
-def gather(folder: Path) -> dict[tuple[str, int], list[Window]]:
-    """Return the windows of all records by teacher and number of atoms."""
-    found: dict[tuple[str, int], list[Window]] = {}
+def gather(folder: Path, limit: float) -> Records:
+    """Return the windows of all records by teacher and number of atoms, with the kind of each."""
+    found: Records = {}
     for record in sorted(folder.glob('*_*_*_*')):
         if record.is_dir():
-            teacher, _, atoms, _ = record.name.split('_')
-            found.setdefault((teacher, int(atoms)), []).extend(read_windows(record))
+            teacher, kind, atoms, _ = record.name.split('_')
+            windows = [(kind, window) for window in read_windows(record, limit)]
+            found.setdefault((teacher, int(atoms)), []).extend(windows)
     return dict(sorted(found.items(), key=lambda item: (item[0][0] != 'sw', item[0][1])))
+
+
+def print_kinds(records: Records) -> None:
+    """Print how well γ tells windows with an event from those without, whatever the rule."""
+    print('| truth | atoms | MD | windows | with an event | largest γ of windows without one: median, largest | '
+          'largest γ on atoms of an event: least, median | atoms of an event in a window |')  # fmt: skip
+    print('|---|---|---|---|---|---|---|---|')
+    for (teacher, atoms), tagged in records.items():
+        for kind in sorted({kind for kind, _ in tagged}):
+            windows = [window for name, window in tagged if name == kind]
+            calm = [float(window.gamma.max()) for window in windows if not window.is_event.any()]
+            events = [window for window in windows if window.is_event.any()]
+            tops = [float(window.gamma[:, window.is_event].max()) for window in events]
+            counts = np.median([window.is_event.sum() for window in events]) if events else 0
+            below = f'{np.median(calm):.1f}, {max(calm):.1f}' if calm else ''
+            above = f'{min(tops):.1f}, {np.median(tops):.1f}' if tops else ''
+            print(f'| {teacher} | {atoms} | {kind} | {len(windows)} | {len(events)} | {below} | {above} | {counts:g} |')
+    print()
 
 
 def show(value: float) -> str:
@@ -111,34 +133,26 @@ def show(value: float) -> str:
 
 def print_tables(records: dict[tuple[str, int], list[Window]]) -> None:
     """Print the rules by size: by how often γ is looked at, by the length of the streak, by the call threshold."""
-    print(f'Call {CALL:g}, add {ADD_OF_CALL * CALL:g}, danger {DANGER_OF_CALL * CALL:g}; an event is an error above '
-          f'{LIMIT_EV_PER_A} eV/Å for 0.1 ps.\n')  # fmt: skip
-    print('| truth | atoms | windows with / without an event | every (steps) | ' + ' | '.join(RULES) + ' |')
-    print('|---|---|---|---|' + '---|' * len(RULES))
+    print(f'Call {CALL:g}, add {ADD_OF_CALL * CALL:g}, danger {DANGER_OF_CALL * CALL:g}, streak {SMOOTH}.\n')
+    print_table(records, 'every (steps)', RULES, [{'every': every} for every in (1, 5, 10)])
+    print(f'\nBy the streak; γ every {EVERY} steps.\n')
+    print_table(records, 'streak', RULES[2:], [{'smooth': smooth} for smooth in (1, 2, 3, 5, 8)])
+    print('\nBy the call threshold, add and danger in proportion.\n')
+    print_table(records, 'call', RULES, [{'call': call} for call in CALLS])
+
+
+def print_table(
+    records: dict[tuple[str, int], list[Window]], name: str, rules: Sequence[str], choices: Sequence[dict[str, Any]]
+) -> None:
+    """Print a line for every size and choice: halts for nothing / misses / right atoms, for every rule."""
+    print(f'| truth | atoms | {name} | ' + ' | '.join(rules) + ' |')
+    print('|---|---|---|' + '---|' * len(rules))
     for (teacher, atoms), windows in records.items():
-        events = sum(bool(window.is_event.any()) for window in windows)
-        for every in (1, 5, 10):
-            cells = []
-            for rule in RULES:
-                found = rates(windows, rule, CALL, every=every)
-                cells.append(f'{show(found["false"])} / {show(found["miss"])} / {show(found["right"])}')
-            print(f'| {teacher} | {atoms} | {events} / {len(windows) - events} | {every} | {" | ".join(cells)} |')
-    print('\nEach cell: halts for nothing / misses / of the atoms learnt, those that the truth calls events.\n')
-    print('| truth | atoms | rule | ' + ' | '.join(f'streak {smooth}' for smooth in (1, 2, 3, 5, 8)) + ' |')
-    print('|---|---|---|---|---|---|---|---|')
-    for (teacher, atoms), windows in records.items():
-        for rule in RULES[2:]:
-            found = [rates(windows, rule, CALL, smooth=smooth) for smooth in (1, 2, 3, 5, 8)]
-            cells = ' | '.join(f'{show(one["false"])} / {show(one["miss"])}' for one in found)
-            print(f'| {teacher} | {atoms} | {rule} | {cells} |')
-    print('\nEach cell: halts for nothing / misses.\n')
-    print('| truth | atoms | rule | ' + ' | '.join(f'call {call:g}' for call in (2, 3, 5, 8, 12, 20)) + ' |')
-    print('|---|---|---|---|---|---|---|---|---|')
-    for (teacher, atoms), windows in records.items():
-        for rule in RULES:
-            found = [rates(windows, rule, call) for call in (2, 3, 5, 8, 12, 20)]
-            cells = ' | '.join(f'{show(one["false"])} / {show(one["miss"])}' for one in found)
-            print(f'| {teacher} | {atoms} | {rule} | {cells} |')
+        for choice in choices:
+            found = [rates(windows, rule, **{'call': CALL, **choice}) for rule in rules]
+            cells = ' | '.join(' / '.join(show(one[key]) for key in ('false', 'miss', 'right')) for one in found)
+            print(f'| {teacher} | {atoms} | {next(iter(choice.values()))} | {cells} |')
+    print('\nA cell: halts for nothing / misses / of the atoms learnt, those that the truth calls events.')
 
 
 def draw_roc(axes: Any, records: dict[tuple[str, int], list[Window]]) -> None:
@@ -161,9 +175,13 @@ def main() -> None:
     """Print the tables; draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path)
+    parser.add_argument('--limit', type=float, default=0.2, help='eV/Å')
     parser.add_argument('--figure', type=Path)
     asked = parser.parse_args()
-    records = gather(asked.folder)
+    tagged = gather(asked.folder, asked.limit)
+    print(f'An event: an atom whose error is above {asked.limit} eV/Å in the mean of {MEAN_STEPS / 1000:g} ps.\n')
+    print_kinds(tagged)
+    records = {size: [window for _, window in windows] for size, windows in tagged.items()}
     print_tables(records)
     if asked.figure:
         import matplotlib.pyplot as plt
