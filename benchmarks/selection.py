@@ -1,7 +1,7 @@
 """Error of a student against the number of frames it learns from, for every method of selection and for chance.
 
-    python benchmarks/selection.py make silicon --into FOLDER       # pool and frozen test frames, labelled
-    python benchmarks/selection.py run silicon --into FOLDER        # fits, one line a fit in results.jsonl; goes on
+    python benchmarks/selection.py make --into FOLDER       # pools and frozen test frames, labelled
+    python benchmarks/selection.py run --into FOLDER        # fits, one line a fit in results.jsonl; goes on
     python benchmarks/selection.py report --into FOLDER [--figure docs/images/selection.png]
 
 Systems: `silicon` (labels of the three MACE models of the example) and `copper-gold` (ASE's effective medium theory).
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
+from scipy.stats import spearmanr
 
 from aiida_pyacemaker.science.ace import AcePotential, build_potential
 from aiida_pyacemaker.science.ace.blocks import Assembly, make_fit_block
@@ -126,14 +127,19 @@ def label_silicon(frames: Frames) -> Frames:
     return label_frames(load_teacher(TEACHERS), frames)
 
 
-def errors_of(potential: AcePotential, baseline: Any, frames: Frames) -> tuple[float, float]:
-    """Return root mean square errors: meV/atom, meV/Å (components)."""
+def errors_of(potential: AcePotential, baseline: Any, frames: Frames) -> dict[str, float]:
+    """Return root mean square errors, meV/atom and meV/Å (components), and the mean absolute one of the forces."""
     energy, forces = [], []
     for index, atoms in enumerate(frames.iter_atoms()):
         found, pair = evaluate(potential, atoms), baseline.evaluate(atoms)
         energy.append((found.energies.sum() + pair[0].sum() - frames.energy[index]) / len(atoms))
         forces.append((found.forces + pair[1] - frames.forces[frames.span(index)]).ravel())
-    return 1e3 * float(np.sqrt(np.mean(np.square(energy)))), 1e3 * float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
+    every = np.concatenate(forces)
+    return {
+        'energy': 1e3 * float(np.sqrt(np.mean(np.square(energy)))),
+        'forces': 1e3 * float(np.sqrt(np.mean(every**2))),
+        'forces_absolute': 1e3 * float(np.mean(np.abs(every))),
+    }
 
 
 def fit(frames: Frames, start: AcePotential, baseline: Any) -> AcePotential:
@@ -172,10 +178,9 @@ def run(system: str, folder: Path, ways: list[str]) -> None:
                 rng = np.random.default_rng([seed, count])
                 rows = select(known, method, count=count, rng=rng, floor=floor)  # type: ignore[arg-type]
                 chosen = pool.select(part[rows])
-                energy, forces = errors_of(fit(chosen, start, baseline), baseline, test)
                 line = {
                     'system': system, 'way': way, 'count': count, 'seed': seed, 'n_atoms': chosen.n_atoms,
-                    'energy': energy, 'forces': forces,
+                    **errors_of(fit(chosen, start, baseline), baseline, test),
                     'entropy': distribution_entropy(scores['student'][rows], width),
                 }  # fmt: skip
                 with results.open('a') as handle:
@@ -193,33 +198,63 @@ def read_results(folder: Path) -> dict[tuple[str, str], dict[int, list[dict[str,
 
 
 def report(folder: Path, figure: Path | None) -> None:
-    """Print mean and spread of the force error, and how many of chance's frames give the same error."""
+    """Print the errors with their spread, how many frames chance needs for the same, atoms and what entropy tells."""
     table = read_results(folder)
     for system in SYSTEMS:
-        chance = table.get((system, 'random'))
-        if not chance:
+        ways = [way for way in WAYS if (system, way) in table]
+        if 'random' not in ways:
             continue
-        random_errors = [np.mean([row['forces'] for row in chance[count]]) for count in COUNTS]
-        print(f'\n{system}: force error on the test frames, meV/Å, mean ± sd of {len(chance[COUNTS[0]])} seeds')
-        print('| way | ' + ' | '.join(map(str, COUNTS)) + ' | frames of chance, in those of this way |')
-        print('|---|' + '---|' * (len(COUNTS) + 1))
-        for way in WAYS:
-            rows = table.get((system, way))
-            if not rows:
-                continue
-            cells, ratios = [], []
-            for count in COUNTS:
-                errors = [row['forces'] for row in rows[count]]
-                cells.append(f'{np.mean(errors):.0f} ± {np.std(errors, ddof=1):.0f}')
-                # interpolated in logarithms; the curve of chance falls
-                logs = np.log(random_errors)[::-1]
-                if logs[0] <= np.log(np.mean(errors)) <= logs[-1]:
-                    same = np.exp(np.interp(np.log(np.mean(errors)), logs, np.log(COUNTS)[::-1]))
-                    ratios.append(same / count)
-            span = f'{min(ratios):.1f}-{max(ratios):.1f} times' if ratios else 'beyond the curve of chance'
-            print(f'| {way} | ' + ' | '.join(cells) + f' | {span} |')
+        rows = {way: table[system, way] for way in ways}
+        print(f'\n{system}: {len(rows["random"][COUNTS[0]])} seeds')
+        for key, said in (('forces', 'rms'), ('forces_absolute', 'mean absolute')):
+            print_table(f'{said} force error, meV/Å, by frames', rows, lambda lines, key=key: spread_of(lines, key))
+            chance = [float(np.mean([line[key] for line in rows['random'][count]])) for count in COUNTS]
+            print_table(
+                f'frames of chance for the same {said} error, by frames',
+                rows,
+                lambda lines, key=key, chance=chance: frames_of_chance(np.mean([line[key] for line in lines]), chance),
+            )
+        print_table('atoms, by frames', rows, lambda lines: f'{np.mean([line["n_atoms"] for line in lines]):.0f}')
+        print_entropy(rows)
     if figure is not None:
         draw(table, figure)
+
+
+def print_table(title: str, rows: dict[str, Any], cell: Any) -> None:
+    """Print a table of one cell a way and a count."""
+    print(f'\n| {title} | ' + ' | '.join(map(str, COUNTS)) + ' |')
+    print('|---|' + '---|' * len(COUNTS))
+    for way, lines in rows.items():
+        print(f'| {way} | ' + ' | '.join(cell(lines[count]) for count in COUNTS) + ' |')
+
+
+def spread_of(lines: list[dict[str, float]], key: str) -> str:
+    """Return mean ± standard deviation over the seeds."""
+    values = [line[key] for line in lines]
+    return f'{np.mean(values):.0f} ± {np.std(values, ddof=1):.0f}' if len(values) > 1 else '-'
+
+
+def frames_of_chance(error: float, chance: list[float]) -> str:
+    """Return with how many frames drawn at random the error is the same, interpolated in logarithms.
+
+    Chance is given its best so far where its curve rises; ``>`` where it never gets there, ``<`` where it begins below.
+    """
+    best = np.log(np.minimum.accumulate(chance))
+    if np.log(error) < best[-1]:
+        return f'> {COUNTS[-1]}'
+    if np.log(error) > best[0]:
+        return f'< {COUNTS[0]}'
+    return f'{np.exp(np.interp(-np.log(error), -best, np.log(COUNTS))):.0f}'
+
+
+def print_entropy(rows: dict[str, Any]) -> None:
+    """Print how entropy and force error of selections of equal size go together."""
+    said = []
+    for count in COUNTS:
+        lines = [line for way in rows.values() for line in way[count]]
+        found = spearmanr([line['entropy'] for line in lines], [line['forces'] for line in lines])
+        said.append(f'{found.statistic:.2f} ({count})')
+    print('\nrank correlation of entropy and rms force error over ways and seeds, by frames: ' + ', '.join(said))
 
 
 def draw(table: dict[tuple[str, str], dict[int, list[dict[str, float]]]], path: Path) -> None:
@@ -250,7 +285,7 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('action', choices=('make', 'run', 'report'))
-    parser.add_argument('systems', nargs='*', choices=(*SYSTEMS, []), default=list(SYSTEMS))
+    parser.add_argument('--systems', nargs='+', choices=tuple(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument('--into', type=Path, required=True)
     parser.add_argument('--figure', type=Path)
     parser.add_argument('--ways', nargs='+', choices=tuple(WAYS), default=list(WAYS))

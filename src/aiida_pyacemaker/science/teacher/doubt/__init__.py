@@ -1,6 +1,6 @@
 """How unsure a teacher is: distance in its own features, calibration on labels, limits.
 
-Not imported by the package above: it brings scikit-learn and the student's engine, which few who ask a teacher need.
+scikit-learn and the student's engine are imported where they are used: who only labels does not need them.
 """
 
 from .confidence import Doubt, Limits, find_doubt, frame_rms, judge_labels, mask_atoms

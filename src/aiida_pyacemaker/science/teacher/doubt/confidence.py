@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...ace.calibration import GradedErrors
 from ...frames import HAS_FORCES, Frames
 from ..committee import Teacher
 from ..labels import atom_features, label_frames
 from .latent import LatentHome, settle
 from .trust import ErrorScale, judge_trust, learn_scale
+
+if TYPE_CHECKING:
+    from ...ace.calibration import GradedErrors
 
 Array = NDArray[np.float64]
 Kind = Literal['committee', 'distance', 'none']
@@ -168,6 +170,8 @@ def find_doubt(teacher: Teacher, *, home: Sequence[Frames], batches: Sequence[Fr
     counted = [counted_atoms(part) & np.isfinite(error) for part, error in zip(known, errors, strict=True)]
     batched = collect(graded, errors, counted)
     report |= judge_trust(batched) | {'baseline_force': judge_trust(collect(forces, errors, counted))}
+    from ...ace.calibration import GradedErrors
+
     scale = learn_scale(GradedErrors.join(batched))
     return Doubt(kind=kind, home=place, scale=scale, report={**report, 'calibrated': True})
 
@@ -195,6 +199,8 @@ def collect(
     grades: Sequence[Array], errors: Sequence[Array], counted: Sequence[NDArray[np.bool_]]
 ) -> list[GradedErrors]:
     """Return grade and error of the atoms that count, batch by batch."""
+    from ...ace.calibration import GradedErrors
+
     return [
         GradedErrors(gamma=grade[rows], errors=error[rows])
         for grade, error, rows in zip(grades, errors, counted, strict=True)

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import ledoit_wolf
 
 from ...frames import Frames
 from ..committee import Teacher
@@ -103,6 +102,8 @@ def settle(teacher: Teacher, frames: Sequence[Frames], *, measure: Measure = 'ne
 
 def whitening(known: Array) -> Array:
     """Return (D, D), the inverse square root of the shrunk covariance of points (n, D)."""
+    from sklearn.covariance import ledoit_wolf
+
     covariance, _ = ledoit_wolf(known) if len(known) > 1 else (np.eye(known.shape[1]), 0.0)
     values, vectors = np.linalg.eigh(covariance)
     floor = max(1e-3 * float(values.max()), FLOOR**2)  # the points are in spreads: of order one

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
-from sklearn.isotonic import IsotonicRegression
 
-from ...ace.calibration import GradedErrors, judge_in_order
+if TYPE_CHECKING:
+    from ...ace.calibration import GradedErrors
 
 Array = NDArray[np.float64]
 FEWEST_ATOMS = 30  # below, one factor for all grades is all that can be learnt
@@ -43,6 +42,8 @@ def learn_scale(known: GradedErrors) -> ErrorScale:
     The isotonic mean square is the best monotone one in least squares; its root is the rms error among atoms of like
     grade. Raise ``ValueError`` without an atom of finite grade.
     """
+    from sklearn.isotonic import IsotonicRegression
+
     finite = np.isfinite(known.gamma)
     grades, squares = known.gamma[finite], known.errors[finite] ** 2
     if not len(grades):
@@ -61,6 +62,8 @@ def learn_scale(known: GradedErrors) -> ErrorScale:
 
 def rank_correlation(grades: Array, errors: Array) -> float:
     """Return Spearman's rank correlation; NaN for fewer than three atoms or a constant grade."""
+    from scipy.stats import spearmanr
+
     finite = np.isfinite(grades) & np.isfinite(errors)
     if finite.sum() < 3 or np.ptp(grades[finite]) == 0 or np.ptp(errors[finite]) == 0:
         return float('nan')
@@ -74,6 +77,8 @@ def judge_trust(batches: Sequence[GradedErrors], *, level: float = 0.9) -> dict[
     batches before it gave (``None`` for the first); ``ratio``: by batch, the rms error over the one expected from the
     batches before it.
     """
+    from ...ace.calibration import GradedErrors, judge_in_order
+
     pooled = GradedErrors.join(batches)
     coverage = judge_in_order(batches, error_eV_per_A=1.0, level=level)
     return {
@@ -87,6 +92,8 @@ def judge_trust(batches: Sequence[GradedErrors], *, level: float = 0.9) -> dict[
 
 
 def _surprise(before: Sequence[GradedErrors], batch: GradedErrors) -> float | None:
+    from ...ace.calibration import GradedErrors
+
     known = GradedErrors.join(before)
     finite = np.isfinite(batch.gamma)
     if not np.isfinite(known.gamma).any() or not finite.any():
