@@ -22,10 +22,12 @@ RESULTS = HERE / 'results'
 LAW = HERE.parents[1] / 'src' / 'aiida_pyacemaker' / 'science' / 'cutout' / 'label_noise.json'
 IMAGES = HERE.parents[1] / 'docs' / 'images'
 SHELL_CORE, SHELL_CAP = 0, 3
-MOVED_A = 0.6
+MOVED_A, PLACED_A = 0.6, 0.02  # further from every atom of the frame: something else; nearer: not moved
 LOOK_A = 9.0
-OFFSET_A = 1.5  # in diamond a buffer of 3 Å ends before the third shell, at 4.50 Å; the least of all buffers
-BROKEN_A = 2.9  # an atom this close to a missing one lost a bond: no core atom ever has
+# an atom this close to a missing one lost a bond: no core atom ever has
+BROKEN_A = {'covalent': 2.9, 'molecular': 1.8, 'metal': 3.6, 'ionic': 2.6}
+MEASURED = ('covalent', 'molecular', 'metal', 'ionic')
+LEAST_BINS = 3
 Row = dict[str, Any]
 
 
@@ -39,23 +41,27 @@ def find_piece(work: Path, name: str) -> Row | None:
     return pieces[-1] if pieces else None
 
 
-def depths_of(record: Row, parent: Any) -> np.ndarray:
-    """Return (n,) Å, the distance of every atom of the cut-out to the nearest atom of the parent that it lacks."""
+def depths_of(record: Row, parent: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return (n,) Å how far every atom is from the nearest atom of the parent that is lacking, (n,) who was moved."""
     from scipy.spatial import cKDTree
 
     places = np.array(record['positions_A'])
     rows = np.array(record['parents'])
     centre = int(np.flatnonzero((rows == record['job']['atom']) & (np.array(record['shell']) == SHELL_CORE))[0])
     places = places - places[centre]
-    frame = parent.repeat(7)
-    near = frame.positions - (parent.positions[record['job']['atom']] + 3 * parent.cell.sum(axis=0))
-    near = near[np.linalg.norm(near, axis=1) < np.linalg.norm(places, axis=1).max() + LOOK_A]
+    reach = np.linalg.norm(places, axis=1).max() + LOOK_A
+    sides = np.ceil(reach / parent.cell.lengths()).astype(int)  # the parents are orthogonal
+    near = parent.repeat(2 * sides + 1).positions - (parent.positions[record['job']['atom']] + sides @ parent.cell[:])
+    near = near[np.linalg.norm(near, axis=1) < reach]
     missing = near[cKDTree(places[rows >= 0]).query(near)[0] > MOVED_A]
-    return cKDTree(missing).query(places)[0]
+    return cKDTree(missing).query(places)[0], cKDTree(near).query(places)[0] > PLACED_A
 
 
 def read_pieces(work: Path) -> tuple[list[Row], list[Row]]:
-    """Return a row for each finished cutout and one for each of its atoms that is no cap and lost no bond."""
+    """Return a row for each finished cutout and one for each of its atoms that is as it was.
+
+    These are no caps, lost no bond and were not moved.
+    """
     from ase.io import read
 
     cutouts, atoms = [], []
@@ -69,7 +75,7 @@ def read_pieces(work: Path) -> tuple[list[Row], list[Row]]:
         shell, rows = np.array(record['shell']), np.array(record['parents'])
         truth = np.array(whole['forces_eV_per_A'])
         error = np.array(piece['forces_eV_per_A']) - truth[rows]
-        depth = depths_of(record, parent)
+        depth, moved = depths_of(record, parent)
         core = shell == SHELL_CORE
         config = job['config']
         label = {
@@ -93,13 +99,15 @@ def read_pieces(work: Path) -> tuple[list[Row], list[Row]]:
                 'force': round(float(np.sqrt((truth[rows[core]] ** 2).mean())), 3),
                 'iterations': piece['n_iterations'],
                 'cpu_s': piece['cpu_s'],
-                'work_over_parent': round(piece['work'] / (whole['work'] / 2), 3),
+                'cpu_over_parent': round(piece['cpu_s'] / whole['cpu_s'], 3),
+                'left_out': record['report'].get('n_buffer_left_out', 0),
             }
         )
-        inner = (shell != SHELL_CAP) & (depth > BROKEN_A)
+        inner = (shell != SHELL_CAP) & (depth > BROKEN_A[label['policy']]) & ~moved
         for row in np.flatnonzero(inner):
             square = float((error[row] ** 2).mean())
-            atoms.append({**label, 'depth': round(float(depth[row]), 3), 'error': round(square**0.5, 4)})
+            known = {'depth': round(float(depth[row]), 3), 'error': round(square**0.5, 4), 'is_core': int(core[row])}
+            atoms.append({**label, **known})
     return cutouts, atoms
 
 
@@ -156,21 +164,45 @@ def fit_law(atoms: Iterable[Row]) -> Row:
     }
 
 
-def write_law(atoms: list[Row]) -> dict[str, Row]:
-    """Write the laws into the package and return them; a policy without measurements borrows another's."""
+def write_law(cutouts: list[Row], atoms: list[Row]) -> dict[str, Row]:
+    """Write the laws of what was measured into the package and return them."""
     laws: dict[str, Row] = {}
-    for policy in sorted({row['policy'] for row in atoms}):
+    for policy in MEASURED:
         mine = [row for row in atoms if row['policy'] == policy and is_plain(row)]
-        if len({round(2 * float(row['depth'])) for row in mine}) < 3:
+        if len({int(2 * float(row['depth'])) for row in mine}) < LEAST_BINS:
             continue
-        laws[policy] = {**fit_law(mine), 'offset_A': OFFSET_A, 'measured': True}
-    for policy in ('molecular', 'metal', 'ionic', 'surface'):
-        if policy not in laws:
-            laws[policy] = {**laws['covalent'], 'measured': False}
-            laws[policy].pop('bins')
+        full = [row for row in cutouts if row['policy'] == policy and is_plain(row) and not int(row['left_out'])]
+        offset = min(float(row['rim_depth']) - float(row['buffer']) for row in full)
+        laws[policy] = {**fit_law(mine), 'offset_A': round(offset, 2)}
     text = {'unit': 'eV/Å, rms of a component', 'made_by': 'benchmarks/cutout_fidelity/tables.py', 'policies': laws}
     LAW.write_text(json.dumps(text, indent=1, ensure_ascii=False) + '\n')
     return laws
+
+
+def print_laws(laws: dict[str, Row], atoms: list[Row]) -> None:
+    """Print the laws with their bins, and how large the noise of core atoms was that they were not made for alone."""
+    print('\n| policy | A (eV/Å) | λ (Å) | forces | parents | scatter of bins | bins: depth (Å), error (eV/Å), forces '
+          '| core atoms: measured / law (eV/Å) |\n|' + '---|' * 8)  # fmt: skip
+    for policy, law in laws.items():
+        core = [row for row in atoms if row['policy'] == policy and is_plain(row) and int(row['is_core'])]
+        depth, error = (np.array([float(row[name]) for row in core]) for name in ('depth', 'error'))
+        told = law['amplitude_eV_per_A'] * np.exp(-depth / law['length_A'])
+        compared = f'{np.sqrt(np.mean(error**2)):.3f} / {np.sqrt(np.mean(told**2)):.3f} ({len(core)})'
+        bins = '; '.join(f'{depth:.1f}, {error:.3f}, {count}' for depth, error, count in law['bins'])
+        numbers = (law['amplitude_eV_per_A'], law['length_A'], law['n_forces'], ', '.join(law['parents']))
+        print(f'| {policy} | {" | ".join(map(str, numbers))} | {law["scatter"]} | {bins} | {compared} |')
+
+
+def print_coarse(work: Path) -> None:
+    """Print how much forces of a parent change with the k-points that its boxes have."""
+    for path in sorted((work / 'pieces').glob('*_coarse_*.json')):
+        coarse = json.loads(path.read_text())
+        name = coarse['name'].removesuffix('_coarse')
+        whole = find_piece(work, name)
+        if whole is not None and coarse['converged']:
+            change = np.array(coarse['forces_eV_per_A']) - np.array(whole['forces_eV_per_A'])
+            print(f'{name}: {coarse["mesh"]} k-points instead of {whole["mesh"]} (shifted) change its forces by '
+                  f'{np.sqrt(np.mean(change**2)):.4f} eV/Å rms')  # fmt: skip
 
 
 def print_tables(cutouts: list[Row]) -> None:
@@ -186,7 +218,7 @@ def print_tables(cutouts: list[Row]) -> None:
         'largest',
         'force',
         'cpu_s',
-        'work_over_parent',
+        'cpu_over_parent',
     )
     for parent in sorted({row['parent'] for row in cutouts}):
         print(f'\n{parent}\n| ' + ' | '.join(names) + ' |\n|' + '---|' * len(names))
@@ -206,9 +238,10 @@ def draw(atoms: list[Row], laws: dict[str, Row]) -> None:
     for parent in sorted({row['parent'] for row in atoms}):
         mine = [row for row in atoms if row['parent'] == parent and is_plain(row)]
         ax.semilogy([float(row['depth']) for row in mine], [float(row['error']) for row in mine], '.', label=parent)
-    law = laws['covalent']
-    depth = np.linspace(2.5, 7.0, 50)
-    ax.semilogy(depth, law['amplitude_eV_per_A'] * np.exp(-depth / law['length_A']), 'k-', label='law, covalent')
+    for policy, style in zip(laws, ('k-', 'k--', 'k:', 'k-.'), strict=False):
+        depth = np.linspace(laws[policy]['bins'][0][0], laws[policy]['bins'][-1][0], 50)
+        noise = laws[policy]['amplitude_eV_per_A'] * np.exp(-depth / laws[policy]['length_A'])
+        ax.semilogy(depth, noise, style, label=f'law, {policy}')
     ax.set_xlabel('distance to the nearest missing atom (Å)')
     ax.set_ylabel('error of the force (eV/Å)')
     ax.set_ylim(1e-3, 2)
@@ -227,12 +260,11 @@ def main() -> None:
         write_rows('dft.csv', cutouts)
         write_rows('atoms.csv', atoms)
     cutouts, atoms = read_rows('dft.csv'), read_rows('atoms.csv')
-    laws = write_law(atoms)
+    laws = write_law(cutouts, atoms)
     print_tables(cutouts)
-    for policy, law in laws.items():
-        print(policy, {name: value for name, value in law.items() if name != 'bins'})
-        for depth, error, count in law.get('bins', ()):
-            print(f'  {count} forces at {depth:.2f} Å: {error:.3f} eV/Å rms')
+    print_laws(laws, atoms)
+    if arguments.work is not None:
+        print_coarse(arguments.work)
     draw(atoms, laws)
 
 

@@ -1,13 +1,18 @@
 """What cutting is known to cost: falls with depth, is felt where atoms are missing, and weighs."""
 
+import json
+from importlib.resources import files
+
 import numpy as np
 import pytest
 from ase.build import bulk
 
+from aiida_pyacemaker.science import cutout
 from aiida_pyacemaker.science.config import CutoutConfig
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
 from aiida_pyacemaker.science.cutout.label_noise import (
     FURTHEST_A,
+    TABLE,
     core_depths,
     core_noise,
     label_noise,
@@ -20,7 +25,7 @@ from aiida_pyacemaker.science.frames import SHELL_CORE
 from aiida_pyacemaker.science.images import index_frame
 
 A0 = 5.43
-MEASURED = ('covalent', 'molecular', 'metal', 'ionic', 'surface')
+MEASURED = tuple(json.loads(files(cutout).joinpath(TABLE).read_text())['policies'])
 
 
 @pytest.fixture(scope='module')
@@ -81,3 +86,13 @@ def test_depth_has_an_end():
 def test_weight_is_one_without_noise_and_inverse_square_beyond_the_accuracy():
     assert noise_weight(0.0) == 1.0 and noise_weight(0.1) == pytest.approx(0.5)
     assert noise_weight(2.0) / noise_weight(4.0) == pytest.approx(4.0, rel=0.01)
+
+
+def test_what_was_not_measured_has_no_noise_and_counts_in_full():
+    slab = bulk('Si', 'diamond', a=A0, cubic=True).repeat((4, 4, 2))
+    slab.center(vacuum=8.0, axis=2)
+    slab.pbc = (True, True, False)
+    frame = index_frame(slab)
+    noise = core_noise(frame, 0, cut(frame, 'surface', core_radius=0.0, buffer_radius=1.0))
+    assert 'surface' not in MEASURED and np.isnan(noise).all()
+    assert noise_weight(noise) == pytest.approx(1.0)

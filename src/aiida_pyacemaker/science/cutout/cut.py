@@ -39,7 +39,8 @@ __all__ = ['Cutout', 'RejectedCutoutError', 'Workbench', 'cap_elements', 'cap_ps
 class Cutout:
     """Both geometries of one cutout and the numbers of its acceptance.
 
-    noise: (n_core,) eV/Å, the error that cutting leaves on the force of each core atom, in the order of ``label``.
+    noise: (n_core,) eV/Å, the error that cutting leaves on the force of each core atom, in the order of ``label``; nan
+    for a policy whose error was not measured.
     """
 
     label: LabelGeometry
@@ -146,7 +147,7 @@ def _cut_with(bench: Workbench, request: CutRequest, policy: str) -> Cutout:
         label, relaxation = replace(label, atoms=atoms), relaxed.report
     closeness = check_label_geometry(label, bench.calculator, frame_forces=bench.teacher_forces)
     noise = core_noise(bench.index, request.epicentre, label)
-    typical = {'label_noise_eV_per_A': float(np.sqrt(np.mean(noise**2)))}
+    typical = {'label_noise_eV_per_A': None if np.isnan(noise).any() else float(np.sqrt(np.mean(noise**2)))}
     numbers = {**describe_label_geometry(label, bench.theory), **label.report, **closeness, **typical}
     report = {'cost': cost, 'label': numbers, 'training': student, 'relaxation': relaxation}
     return Cutout(label=label, training=training, noise=noise, report=report)

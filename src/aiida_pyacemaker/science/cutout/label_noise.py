@@ -46,7 +46,7 @@ def label_noise(policy: str, core_radius: float, buffer_radius: float) -> float:
     .. math:: \sigma^2 = \int_0^R \frac{3 r^2}{R^3} \sigma^2(R - r + b + d_0)\,dr
 
     with core radius R, buffer radius b (Å) and the offset :math:`d_0` of the policy's law, from ``label_noise.json``,
-    which ``benchmarks/cutout_fidelity/tables.py`` writes. ``ValueError`` for a policy without a law.
+    which ``benchmarks/cutout_fidelity/tables.py`` writes. ``ValueError`` for a policy that was not measured.
     """
     if policy == 'whole_frame':
         return 0.0
@@ -89,16 +89,22 @@ def core_depths(frame: FrameIndex, epicentre: int, label: LabelGeometry) -> NDAr
 
 
 def core_noise(frame: FrameIndex, epicentre: int, label: LabelGeometry) -> NDArray[np.float64]:
-    """Return (n_core,) eV/Å, the noise of the label of each core atom, 0 where nothing was cut."""
+    """Return (n_core,) eV/Å, the noise of the label of each core atom.
+
+    0 where nothing was cut, nan for a policy that was not measured.
+    """
+    n_core = int((label.shell == SHELL_CORE).sum())
     if label.is_whole_frame:
-        return np.zeros(int((label.shell == SHELL_CORE).sum()))
+        return np.zeros(n_core)
+    if label.policy not in _read_laws():
+        return np.full(n_core, np.nan)
     return noise_law(label.policy).at_depth(core_depths(frame, epicentre, label))
 
 
 def noise_weight(noise_eV_per_A: ArrayLike) -> NDArray[np.float64]:
-    """Return what a force of this noise counts in a fit, s² / (s² + σ²), 1 for one without noise.
+    """Return what a force of this noise counts in a fit, s² / (s² + σ²), 1 for one without noise or of unknown (nan).
 
     1/σ² above the accuracy s that the fit aims at, 0.1 eV/Å; below it the student's own error is what limits.
     """
-    noise = np.asarray(noise_eV_per_A, dtype=float)
+    noise = np.nan_to_num(np.asarray(noise_eV_per_A, dtype=float))
     return np.asarray(1.0 / (1.0 + (noise / ACCURACY_eV_per_A) ** 2))
