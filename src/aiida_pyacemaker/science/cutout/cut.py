@@ -24,7 +24,7 @@ from .acceptance import (
     describe_label_geometry,
     evaluate_frame,
 )
-from .label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
+from .label_geometry import CutRequest, LabelGeometry, RejectedCutoutError, TooLargeError
 from .label_noise import core_noise
 from .policies import POLICIES, can_be_covalent, choose_order
 from .policies.covalent import fractional_hosts
@@ -33,6 +33,9 @@ from .theory import LabelTheory
 from .training_geometry import TrainingGeometry, build_training_geometry, take_whole_frame
 
 __all__ = ['Cutout', 'RejectedCutoutError', 'Workbench', 'cap_elements', 'cap_pseudos', 'cut_out']
+
+SMALLER_CORE = 0.75  # of the radius that was too large
+ONE_ATOM_A = 2.0  # below it a core is one atom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,20 +117,27 @@ def cut_out(bench: Workbench, epicentre: int, config: CutoutConfig) -> Cutout:
     """Return the accepted cutout about atom ``epicentre``.
 
     The policy is the one asked for, or that of the bonding around the atom (``report['why']``). What one rejects, the
-    next one tries while ``config.fallback`` is on; ``report['tried']`` has each with its
-    reason. The whole frame is taken where its SCF costs at most ``config.whole_frame_cost_ratio`` times the cutout's:
-    ``report['cost']``. Raises :class:`RejectedCutoutError` with all reasons, in ``tried`` one by one.
+    next one tries while ``config.fallback`` is on, at last the first one with a smaller core if that was too large;
+    ``report['tried']`` has each with its reason, ``report['core_radius_A']`` the core that was taken. The whole frame
+    is taken where its SCF costs at most ``config.whole_frame_cost_ratio`` times the cutout's: ``report['cost']``.
+    Raises :class:`RejectedCutoutError` with all reasons, in ``tried`` one by one.
     """
     request = CutRequest(frame=bench.index, epicentre=epicentre, config=config, theory=bench.theory)
     order, why = choose_order(request)
     tried: list[dict[str, str]] = []
-    for policy in order:
+    attempts = [(policy, config.core_radius) for policy in order]
+    while attempts:
+        policy, radius = attempts.pop(0)
+        smaller = replace(request, config=config.model_copy(update={'core_radius': radius}))
         try:
-            cutout = _cut_with(bench, request, policy)
+            cutout = _cut_with(bench, smaller, policy)
         except RejectedCutoutError as error:
             tried.append({'policy': policy, 'reason': str(error)})
+            if isinstance(error, TooLargeError) and config.fallback and radius > 0 and policy == order[0]:
+                attempts.append((policy, SMALLER_CORE * radius if SMALLER_CORE * radius > ONE_ATOM_A else 0.0))
         else:
-            return replace(cutout, report={'policy': cutout.policy, 'why': why, 'tried': tried, **cutout.report})
+            report = {'policy': cutout.policy, 'why': why, 'tried': tried, 'core_radius_A': radius, **cutout.report}
+            return replace(cutout, report=report)
     raise RejectedCutoutError('; '.join(f'{row["policy"]}: {row["reason"]}' for row in tried), tried)
 
 

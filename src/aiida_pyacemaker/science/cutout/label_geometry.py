@@ -23,6 +23,10 @@ class RejectedCutoutError(ValueError):
         self.tried = tuple(tried)
 
 
+class TooLargeError(RejectedCutoutError):
+    """Core and first neighbours are more than the settings allow: a smaller core may do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelGeometry:
     """What one policy made: a structure in its box, the shell of every atom and where it comes from.

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from ..config import CutoutConfig
 from ..frames import SHELL_BUFFER, SHELL_CORE, SHELL_FROZEN
 from ..images import BOND_FACTOR, Images, bonded_neighbours, images_near
-from .label_geometry import CutRequest, RejectedCutoutError
+from .label_geometry import CutRequest, TooLargeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def survey(request: CutRequest, *, margin_bonds: int, reach: float = 0.0) -> Sur
     """Return the shells about the epicentre and what lies up to ``margin_bonds`` bonds beyond the buffer.
 
     reach: Å, look as far as that if it is further.
-    Raises :class:`RejectedCutoutError` when the core holds an atom and its own image.
+    Raises :class:`TooLargeError` when the core holds an atom and its own image.
     """
     config, frame = request.config, request.frame
     bond = longest_bond(frame.elements)
@@ -60,7 +60,7 @@ def survey(request: CutRequest, *, margin_bonds: int, reach: float = 0.0) -> Sur
     neighbours = bonded_neighbours(images)
     core, protected, buffer = _shells(images, neighbours, config)
     if len(set(images.parents[sorted(core)])) < len(core):
-        raise RejectedCutoutError(
+        raise TooLargeError(
             f'the core of radius {config.core_radius} Å about atom {request.epicentre} wraps the periodic box'
         )
     return Surroundings(

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from ...config import CutoutConfig
 from ...images import Images
-from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
+from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError, TooLargeError
 from ..shells import Surroundings, survey
 from .bonding import small_molecules
 from .translations import Translations, nearest_distance
@@ -57,7 +57,7 @@ def check_room(shortest: float, density: float, limit: int) -> None:
     """Refuse a box that no shape of cell makes small enough; density: atoms/Å³."""
     n_atoms = density * shortest**3 / CLOSEST_PACKING
     if n_atoms > limit:
-        raise RejectedCutoutError(
+        raise TooLargeError(
             f'core and first neighbours need a box of at least {n_atoms:.0f} atoms, max_label_atoms is {limit}: raise '
             'it or lower core_radius'
         )
@@ -74,7 +74,7 @@ def crystal_box(near: Surroundings, found: Translations, need: Sequence[float], 
     """Return the smallest box whose images are all at least ``need`` (Å) apart, for the widest that holds ``limit``.
 
     need: wanted distances, falling. third: (3,) Å a vector that is kept, of a slab; else all three are translations.
-    Raises :class:`RejectedCutoutError` when none is small enough, or nothing repeats.
+    Raises :class:`RejectedCutoutError` when nothing repeats, :class:`TooLargeError` when none is small enough.
     """
     smallest: Box | None = None
     for distance in need:
@@ -86,7 +86,7 @@ def crystal_box(near: Surroundings, found: Translations, need: Sequence[float], 
             return smallest
     if smallest is None:
         raise RejectedCutoutError('no three translations map the neighbourhood onto itself')
-    raise RejectedCutoutError(
+    raise TooLargeError(
         f'core and first neighbours need a box of {len(smallest.rows)} atoms, max_label_atoms is {limit}: raise it or '
         'lower core_radius'
     )
@@ -95,7 +95,7 @@ def crystal_box(near: Surroundings, found: Translations, need: Sequence[float], 
 def disordered_box(images: Images, need: Sequence[float], limit: int, protected: frozenset[int], density: float) -> Box:
     """Return a cube whose density is that of the surroundings, atoms too close across its seams left out.
 
-    density: atoms/Å³. Raises :class:`RejectedCutoutError` when the smallest holds more than ``limit`` atoms, or none
+    density: atoms/Å³. Raises :class:`TooLargeError` when the smallest holds more than ``limit`` atoms, or none
     comes within ``DENSITY_TOLERANCE``.
     """
     for distance in need:
@@ -106,7 +106,7 @@ def disordered_box(images: Images, need: Sequence[float], limit: int, protected:
         small = [k for k, box in enumerate(boxes) if len(box.rows) <= limit and errors[k] <= DENSITY_TOLERANCE]
         if small:
             return boxes[min(small, key=lambda k: errors[k] + 0.02 * boxes[k].n_dropped)]
-    raise RejectedCutoutError(
+    raise TooLargeError(
         f'no cube of at most {limit} atoms holds core and first neighbours at the right density: raise max_label_atoms'
     )
 

@@ -12,7 +12,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ...config import CutoutConfig
 from ...frames import SHELL_CAP
 from ..caps import FULL_VALENCE, Caps, clashing_pairs, close_boundary, merge_clashing, place_caps
-from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
+from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError, TooLargeError
 from ..shells import Surroundings, survey
 from .parity import Cluster, make_even
 
@@ -92,7 +92,7 @@ def _fit_in(near: Surroundings, request: CutRequest) -> Cluster:
                 return cluster
             _check_hosts(near, cluster, request)
             return make_even(near, cluster, config, electrons=partial(_electrons, near, request), close=close)
-    raise RejectedCutoutError(
+    raise TooLargeError(
         f'core and first neighbours need {len(cluster.members) + len(cluster.caps)} atoms with caps, max_label_atoms '
         f'is {config.max_label_atoms}: raise it or lower core_radius'
     )

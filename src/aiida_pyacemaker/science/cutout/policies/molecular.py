@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError
+from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError, TooLargeError
 from ..shells import Surroundings, survey
 from .bonding import components
 from .covalent import in_cube
@@ -26,7 +26,7 @@ def cut_molecular(request: CutRequest) -> LabelGeometry:
     inner = set(np.flatnonzero(np.isin(pieces, pieces[sorted(near.core)])).tolist())
     config = request.config
     if len(inner) > config.max_label_atoms:
-        raise RejectedCutoutError(
+        raise TooLargeError(
             f'the molecules of the core have {len(inner)} atoms, max_label_atoms is {config.max_label_atoms}'
         )
     members, left_out = set(inner), 0
