@@ -227,6 +227,23 @@ def print_tables(cutouts: list[Row]) -> None:
                 print('| ' + ' | '.join(str(row[name]) for name in names) + ' |')
 
 
+def print_teacher() -> None:
+    """Print errors with the teacher as the truth, over all epicentres of a parent, by core, buffer and what moved."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in read_rows('teacher.csv'):
+        key = (row['parent'], row['core'], row['buffer'], row['limit'], row['relaxed'])
+        groups.setdefault(key, []).append(row)
+    if groups:
+        print('\n| teacher: parent | core | buffer | most atoms | relaxed | cutouts | atoms, median | core atoms '
+              '| error (eV/Å) | of the centre | largest |\n|' + '---|' * 11)  # fmt: skip
+    for key, rows in sorted(groups.items()):
+        sizes = [np.median([int(row[name]) for row in rows]) for name in ('n_atoms', 'n_core')]
+        errors = [np.sqrt(np.mean([float(row[name]) ** 2 for row in rows])) for name in ('rms', 'centre')]
+        largest = max(float(row['largest']) for row in rows)
+        numbers = [f'{size:g}' for size in sizes] + [f'{error:.3f}' for error in (*errors, largest)]
+        print(f'| {" | ".join(key)} | {len(rows)} | {" | ".join(numbers)} |')
+
+
 def draw(atoms: list[Row], laws: dict[str, Row]) -> None:
     """Draw errors against depth with the law."""
     import matplotlib
@@ -263,6 +280,7 @@ def main() -> None:
     laws = write_law(cutouts, atoms)
     print_tables(cutouts)
     print_laws(laws, atoms)
+    print_teacher()
     if arguments.work is not None:
         print_coarse(arguments.work)
     draw(atoms, laws)
