@@ -43,7 +43,6 @@ from aiida_pyacemaker.science.teacher import label_frames, load_teacher, teacher
 
 TEACHERS = sorted((Path(__file__).parents[1] / 'examples' / 'silicon' / 'teachers').glob('*.model'))
 COUNTS = (25, 50, 100, 200, 400)
-SEEDS = range(5)
 FRACTION = 0.7
 POOL = {
     'n_strained': 80,
@@ -149,7 +148,7 @@ def fit(frames: Frames, start: AcePotential, baseline: Any) -> AcePotential:
     return solve_blocks([block], start, factors={}, own_zero=None, complete=True).potential
 
 
-def run(system: str, folder: Path, ways: list[str]) -> None:
+def run(system: str, folder: Path, ways: list[str], seeds: int) -> None:
     """Fit every way, count and seed that results.jsonl does not hold yet."""
     pool, test = (Frames.load(folder / f'{system}_{name}.npz') for name in ('pool', 'test'))
     start, baseline = basis_of(system), fit_baseline(SYSTEMS[system]['elements'], 'ZBL', None)
@@ -162,7 +161,7 @@ def run(system: str, folder: Path, ways: list[str]) -> None:
     features = {'student': environments.frame_features()}
     if (folder / f'{system}_features.npy').exists():
         features['teacher'] = np.load(folder / f'{system}_features.npy')
-    for seed in SEEDS:
+    for seed in range(seeds):
         part = np.sort(np.random.default_rng([7, seed]).permutation(len(pool))[: round(FRACTION * len(pool))])
         scores = {space: project_features(table[part]).scores for space, table in features.items()}
         width = kernel_width(scores['student'], max(COUNTS))
@@ -216,6 +215,7 @@ def report(folder: Path, figure: Path | None) -> None:
             )
         print_table('atoms, by frames', rows, lambda lines: f'{np.mean([line["n_atoms"] for line in lines]):.0f}')
         print_entropy(rows)
+    print_verdict(table)
     if figure is not None:
         draw(table, figure)
 
@@ -245,6 +245,28 @@ def frames_of_chance(error: float, chance: list[float]) -> str:
     if np.log(error) > best[0]:
         return f'< {COUNTS[0]}'
     return f'{np.exp(np.interp(-np.log(error), -best, np.log(COUNTS))):.0f}'
+
+
+def print_verdict(table: dict[tuple[str, str], dict[int, list[dict[str, float]]]]) -> None:
+    """Print the errors of every way over those of chance: geometric means over counts, by system and together."""
+    systems = [system for system in SYSTEMS if (system, 'random') in table]
+    for key, said in (('forces', 'rms'), ('forces_absolute', 'mean absolute')):
+        print(f'\n| {said} force error over that of chance, geometric mean | ' + ' | '.join(systems) + ' | all |')
+        print('|---|' + '---|' * (len(systems) + 1))
+        for way in WAYS:
+            found = [mean_ratio(table[system, way], table[system, 'random'], key) for system in systems]
+            cells = ['-' if value is None else f'{np.exp(value):.2f}' for value in found]
+            known = [value for value in found if value is not None]
+            cells.append(f'{np.exp(np.mean(known)):.2f}' if len(known) == len(found) else '-')
+            print(f'| {way} | ' + ' | '.join(cells) + ' |')
+
+
+def mean_ratio(rows: dict[int, Any], chance: dict[int, Any], key: str) -> float | None:
+    """Return the mean over counts of the logarithm of the mean error over that of chance."""
+    if not all(rows.get(count) for count in COUNTS):
+        return None
+    means = [[np.mean([line[key] for line in lines[count]]) for count in COUNTS] for lines in (rows, chance)]
+    return float(np.mean(np.log(means[0]) - np.log(means[1])))
 
 
 def print_entropy(rows: dict[str, Any]) -> None:
@@ -289,10 +311,11 @@ def main() -> None:
     parser.add_argument('--into', type=Path, required=True)
     parser.add_argument('--figure', type=Path)
     parser.add_argument('--ways', nargs='+', choices=tuple(WAYS), default=list(WAYS))
+    parser.add_argument('--seeds', type=int, default=5)
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
     for system in given.systems if given.action != 'report' else ():
-        make(system, given.into) if given.action == 'make' else run(system, given.into, given.ways)
+        make(system, given.into) if given.action == 'make' else run(system, given.into, given.ways, given.seeds)
     if given.action == 'report':
         report(given.into, given.figure)
 

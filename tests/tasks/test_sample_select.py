@@ -11,6 +11,7 @@ import pytest
 from ase.build import bulk
 
 from aiida_pyacemaker.science.frames import Frames
+from aiida_pyacemaker.tasks import select
 from aiida_pyacemaker.tasks.main import run_task
 
 MODELS = [str(path) for path in sorted((Path(__file__).parents[2] / 'examples/silicon/teachers').glob('*.model'))]
@@ -158,6 +159,19 @@ def test_selection_in_the_basis_of_the_student_needs_no_teacher(pool, folder, se
     assert result['status'] == 0, result
     assert result['n_selected'] == 6 and len(result['selected_by_stratum']) >= 4
     assert result['selected_by_stratum']['prototype Si'] == 1
+
+
+def test_features_of_the_student_made_piece_by_piece_are_those_made_at_once(pool, folder, monkeypatch):
+    fit = {'number_of_functions_per_element': 300}
+    selection = {'method': 'farthest', 'descriptors': 'student'}
+    task = {'frames': str(pool[0]), 'count': 6, 'selection': selection, 'fit': fit, 'seed': 1}
+    whole = run('select', folder, **task)
+    chosen = np.load('selected.npy')
+    monkeypatch.setattr(select, 'FRAMES_AT_ONCE', 4)
+    pieces = run('select', folder, **task)
+    assert pieces['status'] == 0 and chosen.tolist() == np.load('selected.npy').tolist()
+    for name, value in whole['features'].items():
+        assert pieces['features'][name] == pytest.approx(value, rel=1e-9)
 
 
 def test_features_without_a_model_are_refused(pool, folder):

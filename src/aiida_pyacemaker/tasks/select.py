@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..science.ace import build_potential
+from ..science.ace import AcePotential, build_potential
 from ..science.ace.quality import nearest_distances
 from ..science.config import EmbeddingConfig, FitConfig, SelectionConfig
 from ..science.frames import Frames
@@ -34,6 +35,8 @@ from .inputs import check_elements, read_frames
 from .pieces import Arrays, reuse_arrays
 
 FRAMES_PER_PIECE = 50
+FRAMES_AT_ONCE = 500  # whose projections are held together
+SPACE_FUNCTIONS = 100  # of an element, where the basis only spans the space: 10⁵ frames of four elements take 0.6 GB
 PROTOTYPE = 'prototype'
 ROWS_FOR_ENTROPY = 5000  # its cost grows with the square: a larger pool is judged by every so-manieth frame
 
@@ -101,32 +104,44 @@ class SelectTask(Task):
     def _describe(self, pool: Frames, progress: Progress) -> Candidates:
         """Return the frames in the space that the method works in."""
         environments: Environments | None = None
-        in_environments = self.selection.method in IN_ENVIRONMENTS
-        if in_environments or self.selection.descriptors == 'student':
-            environments = self._environments(pool, progress)
-        features = self._features(pool, progress) if environments is None else environments.frame_features()
-        return Candidates(
-            scores=project_features(features).scores,
-            environments=environments if in_environments else None,
-            strata=find_strata(pool),
-        )
+        if self.selection.method in IN_ENVIRONMENTS:
+            environments = self._environments(pool, self._student(pool))
+            features = environments.frame_features()
+        elif self.selection.descriptors == 'student':
+            features = self._student_features(pool, progress)
+        else:
+            features = self._features(pool, progress)
+        return Candidates(scores=project_features(features).scores, environments=environments, strata=find_strata(pool))
 
-    def _linear_fit(self) -> FitConfig:
-        """Return the settings without embeddings, which no projection depends on."""
-        basis = self.fit.basis.model_copy(update={'embeddings': {'ALL': EmbeddingConfig()}})
-        return self.fit.model_copy(update={'basis': basis})
-
-    def _environments(self, pool: Frames, progress: Progress) -> Environments:
-        elements = sorted({symbol for atoms in pool.iter_atoms() for symbol in atoms.get_chemical_symbols()})
+    def _student(self, pool: Frames, *, most_functions: int | None = None) -> AcePotential:
+        """Return the student that will be fitted, without embeddings, which no projection depends on."""
+        basis = self.fit.whole_basis
+        count = basis.functions.number_of_functions_per_element
+        if most_functions is not None and (count is None or count > most_functions):
+            functions = basis.functions.model_copy(update={'number_of_functions_per_element': most_functions})
+            basis = basis.model_copy(update={'functions': functions})
+        basis = basis.model_copy(update={'embeddings': {'ALL': EmbeddingConfig()}})
+        config = self.fit.model_copy(update={'basis': basis, 'cutoff': None, 'number_of_functions_per_element': None})
+        elements = [chemical_symbols[number] for number in np.unique(pool.numbers)]
         try:
-            bond_length = float(np.median(nearest_distances(pool)))
-            student = build_potential(elements, self._linear_fit(), bond_length=bond_length)
-            progress.report('environments', 0, len(pool))
-            found = find_environments(student, pool)
+            return build_potential(sorted(elements), config, bond_length=float(np.median(nearest_distances(pool))))
         except ValueError as error:
             raise TaskFailure('INVALID_INPUT', f'the basis of the student: {error}') from error
-        progress.report('environments', len(pool), len(pool))
-        return found
+
+    def _environments(self, pool: Frames, student: AcePotential, *, first: int = 0) -> Environments:
+        try:
+            return find_environments(student, pool)
+        except ValueError as error:
+            raise TaskFailure('INVALID_INPUT', f'the basis of the student, frames from {first} on: {error}') from error
+
+    def _student_features(self, pool: Frames, progress: Progress) -> NDArray[np.float64]:
+        """Return mean and spread of the projections frame by frame; those of all atoms are never in memory together."""
+        student, rows = self._student(pool, most_functions=SPACE_FUNCTIONS), []
+        for start in range(0, len(pool), FRAMES_AT_ONCE):
+            part = pool.select(np.arange(start, min(start + FRAMES_AT_ONCE, len(pool))))
+            rows.append(self._environments(part, student, first=start).frame_features())
+            progress.report('environments', start + len(part), len(pool))
+        return np.concatenate(rows)
 
     def _features(self, pool: Frames, progress: Progress) -> NDArray[np.float64]:
         if not self.models:

@@ -42,7 +42,8 @@ def project_features(features: NDArray[np.float64]) -> Projection:
     pca = PCA(svd_solver='covariance_eigh').fit(standard)
     n_kept = max(1, int(np.count_nonzero(pca.explained_variance_ > 1.0)))
     explained = pca.explained_variance_ratio_[:n_kept]
-    scores = pca.transform(standard)[:, :n_kept] * explained
+    kept = pca.components_[:n_kept].T  # all components of a large pool would take as much memory as its features
+    scores = (standard @ kept - pca.mean_ @ kept) * explained
     return Projection(scores=scores, explained=explained)
 
 
