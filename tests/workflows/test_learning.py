@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
 from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
@@ -79,8 +81,8 @@ def test_scfs_are_shared_out(builder):
     assert list(share_out(7, 3)) == [3, 2, 2] and list(share_out(1, 2)) == [1, 0]
     builder.steps = {'walker_1': orm.List(STEPS)}
     with pytest.raises(ValueError, match='need both of each walker'):
-        run_get_node(builder)
+        instantiate_process(get_manager().get_runner(), builder)
     builder.steps = {'walker_1': orm.List(STEPS), 'walker_2': orm.List(STEPS)}
-    builder.cutout.dft.max_calls = None
+    del builder.cutout['dft']['max_calls']
     with pytest.raises(ValueError, match=r'dft\.max_calls'):
-        run_get_node(builder)
+        instantiate_process(get_manager().get_runner(), builder)
