@@ -287,20 +287,28 @@ def draw(table: dict[tuple[str, str], dict[int, list[dict[str, float]]]], path: 
     from matplotlib import pyplot as plt
 
     systems = [system for system in SYSTEMS if (system, 'random') in table]
-    canvas, axes = plt.subplots(1, len(systems), figsize=(5.2 * len(systems), 4.2), squeeze=False)
-    for axis, system in zip(axes[0], systems, strict=True):
-        for number, way in enumerate(WAYS):
-            rows = table.get((system, way))
-            if not rows:
-                continue
-            errors = np.array([[row['forces'] for row in rows[count]] for count in COUNTS])
-            style = {'color': 'black', 'linewidth': 2.5} if way == 'random' else {'color': f'C{number}'}
-            axis.errorbar(COUNTS, errors.mean(axis=1), yerr=errors.std(axis=1, ddof=1), capsize=2, label=way, **style)
-        axis.set(xscale='log', yscale='log', title=system, xlabel='frames', ylabel='force error, meV/Å')
-        axis.legend(fontsize=7)
-    canvas.tight_layout()
+    measures = (('forces', 'rms'), ('forces_absolute', 'mean absolute'))
+    canvas, axes = plt.subplots(2, len(systems), figsize=(4.6 * len(systems), 7.2), squeeze=False)
+    for row, (key, said) in zip(axes, measures, strict=True):
+        for axis, system in zip(row, systems, strict=True):
+            for number, way in enumerate(WAYS):
+                lines = table.get((system, way))
+                if not lines:
+                    continue
+                errors = np.array([[line[key] for line in lines[count]] for count in COUNTS])
+                style = {'color': 'black', 'linewidth': 2.5} if way == 'random' else {'color': f'C{number}'}
+                means, spreads = errors.mean(axis=1), errors.std(axis=1, ddof=1)
+                axis.errorbar(np.array(COUNTS) * 1.006**number, means, yerr=spreads, capsize=2, label=way, **style)
+            axis.set(xscale='log', yscale='log', title=system, xlabel='frames', ylabel=f'{said} force error, meV/Å')
+            axis.set_xticks(COUNTS, [str(count) for count in COUNTS])
+            axis.minorticks_off()
+            ticks = [100, 150, 200, 300, 500, 700, 1000]
+            axis.set_yticks(ticks, [str(tick) for tick in ticks])
+    handles = {name: handle for axis in axes[0] for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    canvas.legend(handles.values(), handles.keys(), loc='lower center', ncols=5, fontsize=8)
+    canvas.tight_layout(rect=(0, 0.06, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    canvas.savefig(path, dpi=110)
+    canvas.savefig(path, dpi=100)
 
 
 def main() -> None:

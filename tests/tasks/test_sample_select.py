@@ -128,7 +128,9 @@ def test_failures_have_names_and_say_what_was_found(folder, change, failure, wor
 
 
 def test_selection_is_exact_seeded_and_shares_no_group_with_the_held_out(pool, folder):
+    how = {'method': 'direct', 'descriptors': 'teacher'}
     task = {'frames': str(pool[0]), 'models': MODELS[:1], 'count': 6, 'held_out_fraction': 0.3, 'seed': 1}
+    task |= {'selection': how}
     result = run('select', folder, **task)
     assert result['status'] == 0, result
     selected, held_out = np.load('selected.npy'), np.load('held_out.npy')
@@ -150,7 +152,7 @@ def test_copies_are_not_selected_twice(pool, folder):
     assert np.load('selected.npy').max() < 15
 
 
-@pytest.mark.parametrize('selection', [{'method': 'd_optimal'}, {'method': 'farthest', 'descriptors': 'student'}])
+@pytest.mark.parametrize('selection', [{}, {'method': 'd_optimal'}, {'method': 'farthest'}])
 def test_selection_in_the_basis_of_the_student_needs_no_teacher(pool, folder, selection):
     selection = {**selection, 'quota_floor': 1.0, 'duplicate_tolerance': 1e-3}
     fit = {'number_of_functions_per_element': 30, 'basis': {'embeddings': {'ALL': {'fs_parameters': [1, 0.5]}}}}
@@ -175,5 +177,5 @@ def test_features_of_the_student_made_piece_by_piece_are_those_made_at_once(pool
 
 
 def test_features_without_a_model_are_refused(pool, folder):
-    result = run('select', folder, frames=str(pool[0]), count=6)
+    result = run('select', folder, frames=str(pool[0]), count=6, selection={'descriptors': 'teacher'})
     assert result['failure'] == 'INVALID_INPUT' and 'models: none' in result['message']

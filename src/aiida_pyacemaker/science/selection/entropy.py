@@ -63,4 +63,8 @@ def _exponents(rows: NDArray[np.float64], scores: NDArray[np.float64], width: fl
 
 def _densest(scores: NDArray[np.float64], width: float) -> int:
     sample = scores[:: max(1, len(scores) // ROWS_AT_ONCE)]
-    return int(np.argmax(logsumexp(_exponents(scores, sample, width), axis=1)))
+    logs = [
+        logsumexp(_exponents(scores[start : start + ROWS_AT_ONCE], sample, width), axis=1)
+        for start in range(0, len(scores), ROWS_AT_ONCE)
+    ]
+    return int(np.argmax(np.concatenate(logs)))
