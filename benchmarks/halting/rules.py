@@ -4,8 +4,8 @@
 
 FOLDER holds what ``record.py`` left. Every rule is judged on the same record, cut into windows of 0.2 ps that each
 begin with an empty streak. Truth of a window: the atoms whose force error, averaged over 0.1 ps, is above the limit. A
-rule *hits* a window that has such atoms when it halts there and what it then learns holds one of them; it halts *for
-nothing* in a window that has none. Prints Markdown.
+halt is right when what it then learns holds one of them, else it is *for nothing*; a window that has such atoms and no
+right halt is a *miss*. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -78,20 +78,26 @@ def judge(window: Window, rule: str, call: float, every: int = EVERY, smooth: in
 
 
 def rates(windows: list[Window], rule: str, call: float, **choices: int) -> dict[str, float]:
-    """Return rates of false halts and misses, and the fraction of the learnt atoms that the truth calls events."""
-    counts = dict.fromkeys(('calm', 'false', 'events', 'hits', 'learnt', 'right'), 0)
+    """Return how often a rule is wrong.
+
+    ``false``: of the halts, those whose learnt atoms hold none of an event; ``wrong``: such halts a window; ``miss``:
+    of the windows with an event, those without a halt that learns an atom of one; ``right``: of all atoms learnt, those
+    of events.
+    """
+    counts = dict.fromkeys(('halts', 'wrong', 'events', 'hits', 'learnt', 'right'), 0)
     for window in windows:
         halted, learnt = judge(window, rule, call, **choices)
-        is_event = bool(window.is_event.any())
-        counts['events' if is_event else 'calm'] += 1
+        counts['events'] += bool(window.is_event.any())
         if halted:
             right = int(np.count_nonzero(learnt & window.is_event))
+            counts['halts'] += 1
             counts['learnt'] += int(np.count_nonzero(learnt))
             counts['right'] += right
-            counts['hits'] += is_event and right > 0
-            counts['false'] += not is_event
+            counts['hits'] += right > 0
+            counts['wrong'] += right == 0
     return {
-        'false': counts['false'] / counts['calm'] if counts['calm'] else np.nan,
+        'false': counts['wrong'] / counts['halts'] if counts['halts'] else np.nan,
+        'wrong': counts['wrong'] / len(windows),
         'miss': 1 - counts['hits'] / counts['events'] if counts['events'] else np.nan,
         'right': counts['right'] / counts['learnt'] if counts['learnt'] else np.nan,
     }
@@ -152,7 +158,8 @@ def print_table(
             found = [rates(windows, rule, **{'call': CALL, **choice}) for rule in rules]
             cells = ' | '.join(' / '.join(show(one[key]) for key in ('false', 'miss', 'right')) for one in found)
             print(f'| {teacher} | {atoms} | {next(iter(choice.values()))} | {cells} |')
-    print('\nA cell: halts for nothing / misses / of the atoms learnt, those that the truth calls events.')
+    print('\nA cell: of the halts, those for nothing / of the windows with an event, those missed / of the atoms '
+          'learnt, those of events.')  # fmt: skip
 
 
 def draw_roc(axes: Any, records: dict[tuple[str, int], list[Window]]) -> None:
@@ -160,11 +167,11 @@ def draw_roc(axes: Any, records: dict[tuple[str, int], list[Window]]) -> None:
     for ax, ((teacher, atoms), windows) in zip(axes, records.items(), strict=False):
         for rule in RULES:
             points = [rates(windows, rule, call) for call in SWEEP]
-            line = ax.plot([p['false'] for p in points], [1 - p['miss'] for p in points], '.-', label=rule, lw=1, ms=3)
+            line = ax.plot([p['wrong'] for p in points], [1 - p['miss'] for p in points], '.-', label=rule, lw=1, ms=3)
             here = rates(windows, rule, CALL)
-            ax.plot(here['false'], 1 - here['miss'], 'o', mfc='none', color=line[0].get_color())
+            ax.plot(here['wrong'], 1 - here['miss'], 'o', mfc='none', color=line[0].get_color())
         ax.set_title(f'{atoms} atoms, truth: {teacher}', fontsize=9)
-        ax.set_xlabel('halts for nothing')
+        ax.set_xlabel('halts for nothing, a window')
         ax.set_ylabel('events hit')
         ax.set_xlim(-0.03, 1.03)
         ax.set_ylim(-0.03, 1.03)
