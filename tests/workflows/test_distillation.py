@@ -8,6 +8,7 @@ from aiida.manage.caching import enable_caching
 from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
+from aiida_pyacemaker.data.teacher import TeacherModelData
 from aiida_pyacemaker.workflows.distillation import DistillationWorkChain
 
 
@@ -46,7 +47,8 @@ def test_without_a_confident_label_there_is_no_student(distilled, tiny_distillat
     assert node.exit_status == 410 and 'uncertainty_threshold' in node.exit_message
 
 
-def test_unknown_overrides_and_ports_are_refused_by_name(task_code, tiny_distillation):
+def test_unknown_overrides_and_ports_are_refused_by_name(task_code, tiny_distillation, monkeypatch):
+    monkeypatch.setattr(TeacherModelData, 'from_name', lambda *_: pytest.fail('a teacher was fetched'))
     with pytest.raises(ValueError, match=r'fit\.ridg = 1'):
         tiny_distillation(fit={'ridg': 1})
     with pytest.raises(ValueError, match='unknown trainer; allowed: distillation, fit'):
@@ -55,6 +57,10 @@ def test_unknown_overrides_and_ports_are_refused_by_name(task_code, tiny_distill
         DistillationWorkChain.get_builder_from_protocol(task_code, protocol='stringent')
     with pytest.raises(ValueError, match='has no port temperature'):
         DistillationWorkChain.get_builder_from_protocol(task_code, temperature=orm.Float(300))
+    with pytest.raises(ValueError, match='no element is called Iron'):
+        DistillationWorkChain.get_builder_from_protocol(task_code, elements=['Iron'])
+    with pytest.raises(ValueError, match='structures: 7 is a int'):
+        DistillationWorkChain.get_builder_from_protocol(task_code, structures=[7])
 
 
 def test_elements_must_agree(tiny_distillation):

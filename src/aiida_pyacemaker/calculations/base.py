@@ -11,6 +11,7 @@ import numpy as np
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
+from aiida.common.links import LinkType
 from aiida.engine import CalcJob
 
 from ..data.ace_potential import AcePotentialData
@@ -20,6 +21,7 @@ from ..science.config import Settings, check_settings
 from ..tasks.base import TaskFailure
 
 TASK_FILE, RESULT_FILE, PROGRESS_FILE = 'task.json', 'result.json', 'progress.jsonl'
+PIECES = 'piece*'  # files and folders of what a task has finished
 DEFAULT_RESOURCES = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
 ONE_THREAD = {name: '1' for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'NUMBA_NUM_THREADS')}
 MESSAGES = {
@@ -101,6 +103,9 @@ class TaskCalculation(CalcJob):
         info.retrieve_list = [RESULT_FILE, PROGRESS_FILE, self.options.output_filename]
         info.retrieve_temporary_list = list(self.OUTPUT_FILES)
         info.provenance_exclude_list = copies
+        if 'unfinished' in self.inputs:
+            killed = self.inputs.unfinished
+            info.remote_copy_list = [(killed.computer.uuid, f'{killed.get_remote_path()}/{PIECES}', '.')]
         return info
 
 
@@ -124,6 +129,46 @@ def task_settings_validator(
 def add_seed(spec: Any) -> None:
     """Declare the ``seed`` port of a task that draws random numbers."""
     spec.input('seed', valid_type=orm.Int, help='Seed of every random choice of this task.')
+
+
+def add_unfinished(spec: Any) -> None:
+    """Declare the ``unfinished`` port of a task that leaves its work in pieces."""
+    spec.input(
+        'unfinished',
+        valid_type=orm.RemoteData,
+        required=False,
+        help='Folder of a killed run with the same other inputs: its finished pieces are not made again.',
+    )
+    spec.inputs.validator = validate_unfinished
+
+
+def validate_unfinished(inputs: Mapping[str, Any], _: Any) -> str | None:
+    """Refuse the pieces of a run that had other inputs: they would be taken for this one's."""
+    if 'unfinished' not in inputs:
+        return None
+    killed = inputs['unfinished'].creator
+    links = killed.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all() if killed else []
+    theirs = {link.link_label: _content(link.node) for link in links}
+    mine = {name: _content(node) for name, node in _nodes_of(inputs).items()}
+    names = (set(theirs) | set(mine)) - {'unfinished', 'code'}
+    other = sorted(name for name in names if theirs.get(name) != mine.get(name))
+    return f'unfinished: the run that left it had other {", ".join(other)}' if other else None
+
+
+def _nodes_of(inputs: Mapping[str, Any], prefix: str = '') -> dict[str, orm.Node]:
+    """Return the nodes among nested inputs by their link label."""
+    found: dict[str, orm.Node] = {}
+    for name, value in inputs.items():
+        if isinstance(value, orm.Node):
+            found[f'{prefix}{name}'] = value
+        elif isinstance(value, Mapping):
+            found |= _nodes_of(value, f'{prefix}{name}__')
+    return found
+
+
+def _content(node: orm.Node) -> tuple[dict[str, Any], str]:
+    """Return what a node holds, which one that is not stored yet has no hash for."""
+    return node.base.attributes.all, node.base.repository.hash()
 
 
 def write_teacher(node: TeacherModelData, folder: Path, name: str = 'teacher') -> list[str]:

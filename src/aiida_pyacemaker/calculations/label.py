@@ -9,7 +9,7 @@ from aiida import orm
 
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
-from .base import TaskCalculation, write_dataset, write_indices, write_teacher
+from .base import TaskCalculation, add_unfinished, write_dataset, write_indices, write_teacher
 
 
 class LabelCalculation(TaskCalculation):
@@ -30,6 +30,7 @@ class LabelCalculation(TaskCalculation):
     def define(cls, spec: Any) -> None:
         """Declare ports."""
         super().define(spec)
+        add_unfinished(spec)
         spec.input('dataset', valid_type=AtomicDatasetData, help='The frames to label.')
         spec.input('indices', valid_type=orm.ArrayData, required=False,
                    help='Rows of `dataset` to label, in this order; default: all.')

@@ -10,7 +10,7 @@ from aiida import orm
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science.config import FinetuneConfig, PoolConfig
-from .base import TaskCalculation, add_seed, write_dataset, write_teacher
+from .base import TaskCalculation, add_seed, add_unfinished, write_dataset, write_teacher
 
 
 class SampleCalculation(TaskCalculation):
@@ -31,6 +31,7 @@ class SampleCalculation(TaskCalculation):
     def define(cls, spec: Any) -> None:
         """Declare ports."""
         super().define(spec)
+        add_unfinished(spec)
         spec.input('structures', valid_type=AtomicDatasetData, required=False,
                    help='Prototype crystals (mode `pool`) or frames around a halt (mode `surrogate`).')
         spec.input('teacher', valid_type=TeacherModelData, required=False,

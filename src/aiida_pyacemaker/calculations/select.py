@@ -10,7 +10,7 @@ from aiida import orm
 from ..data.dataset import AtomicDatasetData
 from ..data.teacher import TeacherModelData
 from ..science.config import FitConfig, SelectionConfig
-from .base import TaskCalculation, add_seed, write_dataset, write_teacher
+from .base import TaskCalculation, add_seed, add_unfinished, write_dataset, write_teacher
 
 
 class SelectCalculation(TaskCalculation):
@@ -30,6 +30,7 @@ class SelectCalculation(TaskCalculation):
     def define(cls, spec: Any) -> None:
         """Declare ports."""
         super().define(spec)
+        add_unfinished(spec)
         spec.input('dataset', valid_type=AtomicDatasetData, help='The pool to select from.')
         spec.input('teacher', valid_type=TeacherModelData, help='The model whose features span the space.')
         add_seed(spec)

@@ -27,17 +27,21 @@ def reuse_arrays(name: str, build: Callable[[], Arrays]) -> Arrays:
         return {key: archive[key] for key in archive.files}
 
 
-def reuse_sample(piece: Piece, progress: Progress) -> Sample:
-    """Return the sample of a piece from ``piece_NAME.npz`` and ``.json``, built and written first where not there."""
+def reuse_sample(piece: Piece, progress: Progress) -> tuple[Sample, bool]:
+    """Return the sample of a piece from ``piece_NAME.npz`` and ``.json``, made and written first where not there.
+
+    Also whether it was there.
+    """
     path = piece_file(piece.name)
     words = path.with_suffix('.json')
-    if not path.exists():
+    reused = path.exists()
+    if not reused:
         sample = piece.build()
         words.write_text(json.dumps({'dropped': sample.dropped, 'facts': sample.facts}))
         _write_whole(path, sample.frames.save)
     frames, said = Frames.load(path), json.loads(words.read_text())
-    progress.report(piece.name, piece.index + 1, piece.total, n_frames=len(frames))
-    return Sample(frames=frames, dropped=said['dropped'], facts=tuple(said['facts']))
+    progress.report(piece.name, piece.index + 1, piece.total, n_frames=len(frames), reused=reused)
+    return Sample(frames=frames, dropped=said['dropped'], facts=tuple(said['facts'])), reused
 
 
 def piece_file(name: str) -> Path:

@@ -55,9 +55,9 @@ class SampleTask(Task):
         names: list[str] = []
 
         def keep(piece: Piece) -> Sample:
-            sample = reuse_sample(piece, progress)
+            sample, reused = reuse_sample(piece, progress)
             names.append(piece.name)
-            tally.add(piece.kind, sample)
+            tally.add(piece.kind, sample, reused=reused)
             return sample
 
         self._make(keep)
@@ -82,9 +82,7 @@ class SampleTask(Task):
             return
         given, settings = list(structures.iter_atoms()), self.pool.times(self.density)
         try:
-            for _ in make_pool(
-                given, settings, calculator=calculator, rng=rng, elements=self.elements, on_piece=keep
-            ):
+            for _ in make_pool(given, settings, calculator=calculator, rng=rng, elements=self.elements, on_piece=keep):
                 pass
         except IcetMissing as error:
             raise TaskFailure('INVALID_INPUT', str(error)) from error
@@ -122,14 +120,20 @@ class Tally:
 
     n_frames: int = 0
     n_atoms: int = 0
+    n_pieces: int = 0
+    n_pieces_reused: int = 0
+    n_frames_reused: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     systems: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_by_generator: dict[str, Counter[str]] = field(default_factory=dict)
     facts: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, kind: str, sample: Sample) -> None:
-        """Count one piece."""
+    def add(self, kind: str, sample: Sample, *, reused: bool) -> None:
+        """Count one piece, which a killed run may have left."""
+        self.n_pieces += 1
+        self.n_frames_reused += len(sample.frames) * reused
+        self.n_pieces_reused += reused
         self.n_frames += len(sample.frames)
         self.n_atoms += sample.frames.n_atoms
         self.counts.update(sample.frames.config_type.tolist())
@@ -144,6 +148,9 @@ class Tally:
         return {
             'n_frames': self.n_frames,
             'n_atoms': self.n_atoms,
+            'n_pieces': self.n_pieces,
+            'n_pieces_reused': self.n_pieces_reused,
+            'n_frames_reused': self.n_frames_reused,
             'counts': dict(sorted(self.counts.items())),
             'systems': dict(sorted(self.systems.items())),
             'dropped': dict(sorted(self.dropped.items())),

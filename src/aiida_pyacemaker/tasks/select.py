@@ -123,8 +123,10 @@ class SelectTask(Task):
         basis = basis.model_copy(update={'embeddings': {'ALL': EmbeddingConfig()}})
         config = self.fit.model_copy(update={'basis': basis, 'cutoff': None, 'number_of_functions_per_element': None})
         elements = [chemical_symbols[number] for number in np.unique(pool.numbers)]
+        distances = nearest_distances(pool)  # none where all are molecules: then as the fit does without them
+        bond_length = float(np.median(distances)) if len(distances) else None
         try:
-            return build_potential(sorted(elements), config, bond_length=float(np.median(nearest_distances(pool))))
+            return build_potential(sorted(elements), config, bond_length=bond_length)
         except ValueError as error:
             raise TaskFailure('INVALID_INPUT', f'the basis of the student: {error}') from error
 

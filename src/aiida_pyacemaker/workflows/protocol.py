@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, ClassVar
 
@@ -39,10 +39,7 @@ class ProtocolBuilder:
         Raise ``ValueError`` for an unknown protocol, override or port, naming what is allowed.
         """
         builder = cls.get_builder()  # type: ignore[attr-defined]
-        ports = cls.spec().inputs  # type: ignore[attr-defined]
-        unknown = sorted(set(nodes) - set(ports))
-        if unknown:
-            raise ValueError(f'{cls.__name__} has no port {", ".join(unknown)}; allowed: {", ".join(sorted(ports))}')
+        cls.check_ports(nodes)
         builder.task_code = task_code
         for port, values in load_protocol(cls.PROTOCOL, protocol, overrides).items():
             setattr(builder, port, orm.Dict(values))
@@ -51,6 +48,14 @@ class ProtocolBuilder:
         for port, node in nodes.items():
             setattr(builder, port, node)
         return builder
+
+    @classmethod
+    def check_ports(cls, names: Iterable[str]) -> None:
+        """Raise ``ValueError`` naming those of ``names`` that are no inputs, and what is allowed."""
+        ports = cls.spec().inputs  # type: ignore[attr-defined]
+        unknown = sorted(set(names) - set(ports))
+        if unknown:
+            raise ValueError(f'{cls.__name__} has no port {", ".join(unknown)}; allowed: {", ".join(sorted(ports))}')
 
 
 def available_protocols(workflow: str) -> dict[str, str]:

@@ -17,7 +17,8 @@ from ...science.pools import subsystems_of
 from ..ports import add_shared_ports
 from ..protocol import ProtocolBuilder, load_protocol
 from ..submission import call_once
-from ..trainers import Lesson, TrainerSteps, add_block_outputs, add_trainer_ports, check_trainer
+from ..trainers import Lesson, TrainerSteps, add_block_outputs, add_trainer_ports
+from .checks import check_symbols, validate_baseline, validate_density, validate_inputs
 from .data import (
     gather_prototypes,
     keep_rows,
@@ -26,11 +27,12 @@ from .data import (
     take_ground_state,
     take_prototypes,
 )
+from .resumption import ResumeSteps
 
 BLOCK = 'teacher_00'
 
 
-class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
+class DistillationWorkChain(ProtocolBuilder, ResumeSteps, TrainerSteps, WorkChain):
     """Make a pool, select from it, let the teacher label, keep what its committee agrees on, fit the student.
 
     Elements are enough to start from. Where the learning curve says that more data are worth it, all of this is done
@@ -62,10 +64,13 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
             cls.setup,
             while_(cls.should_sample)(
                 cls.sample,
+                while_(cls.was_killed)(cls.run_killed_again),
                 cls.inspect_sample,
                 cls.select,
+                while_(cls.was_killed)(cls.run_killed_again),
                 cls.inspect_select,
                 cls.label,
+                while_(cls.was_killed)(cls.run_killed_again),
                 cls.inspect_label,
                 cls.fit,
                 cls.inspect_fit,
@@ -105,10 +110,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         `distillation.mace_model_path` says; structures: files (CIF, ...), ASE structures or nodes, in a list.
         """
         settings = load_protocol(cls.PROTOCOL, inputs.get('protocol'), inputs.get('overrides'))
-        path = settings['distillation'].get('mace_model_path', 'medium-mpa-0')
-        teacher = inputs.get('teacher', path)
-        if not isinstance(teacher, orm.Node):
-            inputs['teacher'] = TeacherModelData.from_name(teacher)
+        cls.check_ports(set(inputs) - {'protocol', 'overrides', 'options'})
         given = inputs.pop('structures', None)
         if given:
             inputs['structures'] = read_structures(given)
@@ -119,6 +121,11 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
             known |= set(inputs['prototypes'].elements) if 'prototypes' in inputs else set()
             if known:
                 inputs['elements'] = orm.List(sorted(known))
+        check_symbols(inputs.get('elements'))
+        # a model may have to be fetched: only once all else is known to be right
+        teacher = inputs.get('teacher', settings['distillation'].get('mace_model_path', 'medium-mpa-0'))
+        if not isinstance(teacher, orm.Node):
+            inputs['teacher'] = TeacherModelData.from_name(teacher)
         return super().get_builder_from_protocol(task_code, **inputs)
 
     def setup(self) -> None:
@@ -146,7 +153,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         if self.ctx.round == 1:
             dimers = orm.Dict({'mode': 'dimers', 'elements': elements, 'pool': pool})
             children['sample_dimers'] = self.submit_task('sample_dimers', SampleCalculation, settings=dimers)
-        return ToContext(**children)
+        return self.await_tasks(children)
 
     def inspect_sample(self) -> Any:
         """Say how many frames there are."""
@@ -174,7 +181,7 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
         if settings.selection.needs_student:
             how['fit'] = self.inputs.fit.get_dict()
         inputs = {'dataset': self.ctx.pool, 'teacher': self.inputs.teacher, 'settings': orm.Dict(how)}
-        return ToContext(select=self.submit_task(self._label('select'), SelectCalculation, **inputs))
+        return self.await_tasks({'select': self.submit_task(self._label('select'), SelectCalculation, **inputs)})
 
     def inspect_select(self) -> Any:
         """Say how many frames were selected."""
@@ -203,12 +210,11 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
                 steps['label_held_out'] = (limit, {**selection, 'indices_name': orm.Str('held_out')})
             if 'reference' in self.inputs:
                 steps['label_reference'] = ({}, {'dataset': self.inputs.reference})
-        self.ctx.label_steps = list(steps)
-        return ToContext(**{name: self._submit_label(self._label(name), *parts) for name, parts in steps.items()})
+        return self.await_tasks({name: self._submit_label(self._label(name), *parts) for name, parts in steps.items()})
 
     def inspect_label(self) -> Any:
         """Say how many labels the committee agrees on."""
-        failed = self.failed(*self.ctx.label_steps)
+        failed = self.failed(*self.ctx.awaited)
         if self.ctx.label.exit_status == LabelCalculation.exit_codes.ERROR_NOTHING_LEFT.status:
             return self.exit_codes.ERROR_NOTHING_CONFIDENT
         if failed:
@@ -309,34 +315,3 @@ class DistillationWorkChain(ProtocolBuilder, TrainerSteps, WorkChain):
     def _submit_label(self, link_label: str, settings: dict[str, Any], nodes: dict[str, Any]) -> orm.ProcessNode:
         shared = {'teacher': self.inputs.teacher, 'settings': orm.Dict(settings)}
         return self.submit_task(link_label, LabelCalculation, **nodes, **shared)
-
-
-def validate_baseline(node: orm.Str, _: Any) -> str | None:
-    """Refuse a baseline that is not built."""
-    return None if node.value in ('LJ', 'ZBL') else f'baseline: {node.value!r}, allowed: LJ, ZBL'
-
-
-def validate_density(node: orm.Float, _: Any) -> str | None:
-    """Refuse a density that makes no pool."""
-    return None if node.value > 0 else f'density: {node.value}, allowed: above 0'
-
-
-def validate_inputs(inputs: dict[str, Any], _: Any) -> str | None:
-    """Hold elements, teacher and prototypes against each other, and the fit against its trainer."""
-    message = check_trainer(inputs)
-    if message:
-        return message
-    if any(name not in inputs for name in ('elements', 'teacher')):
-        return None
-    elements = set(inputs['elements'].get_list())
-    unknown = sorted(elements - set(inputs['teacher'].elements))
-    if unknown:
-        return f'teacher: does not know {", ".join(unknown)}; it knows {", ".join(inputs["teacher"].elements)}'
-    held = {name: node.get_symbols_set() for name, node in (inputs.get('structures') or {}).items()}
-    if 'prototypes' in inputs:
-        held['prototypes'] = set(inputs['prototypes'].elements)
-    for name, symbols in held.items():
-        extra = sorted(symbols - elements)
-        if extra:
-            return f'{name}: hold {", ".join(extra)}, which `elements` does not name'
-    return None

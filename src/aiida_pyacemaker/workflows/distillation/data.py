@@ -53,7 +53,7 @@ def gather_prototypes(**structures: orm.Data) -> AtomicDatasetData:
     for name in sorted(structures):
         node = structures[name]
         atoms += list(node.iter_ase()) if isinstance(node, AtomicDatasetData) else [node.get_ase()]
-    return AtomicDatasetData.from_atoms(atoms)
+    return AtomicDatasetData.from_atoms(*atoms)
 
 
 @calcfunction
