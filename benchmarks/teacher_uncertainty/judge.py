@@ -1,11 +1,12 @@
 """How far each way of saying 'unsure' can be trusted on DFT labels that the teacher never saw.
 
-``python judge.py FRAMES.npz [--teachers demo chgnet] [--figure FILE.png]``: FRAMES are labelled silicon cells
-(``make_labels.py``); each kind of frame is a batch, in the order of the file, as if labelled so. Printed for
-the committee's spread, the distance of its first member to relaxed crystals, the same with the batches before counted
-in, and the size of the force: Spearman's rank correlation with the true force error over atoms and over frames (the
-largest of either in a frame), coverage of the 90 % bound that the batches before gave, and the rms error over the
-expected one.
+``python judge.py FRAMES.npz [--teachers demo chgnet] [--truth chgnet] [--figure FILE.png]``: FRAMES are labelled cells
+(``make_labels.py``); with ``--truth chgnet`` the labels are CHGNet's, from which the demo models learnt, so that what
+they share with it is no error. Each kind of frame is a batch, in the order of the file, as if labelled so. Printed
+for the committee's spread, the distance of its first member to relaxed crystals, the same with the batches before
+counted in, and the size of the force: Spearman's rank correlation with the true force error over all atoms, over those
+of a kind (mean over kinds) and over frames (the largest of either in a frame), coverage of the 90 % bound that the
+batches before gave, and the rms error over the expected one.
 """
 
 from __future__ import annotations
@@ -85,20 +86,23 @@ def show(name: str, grades: Grades, errors: list[NDArray[np.float64]], batches: 
     kinds = [batch.config_type[0] for batch in batches]
     errors_said = ', '.join(f'{kind} {value:.2f}' for kind, value in zip(kinds, rms, strict=True))
     print(f'\n{name}: rms error of the force (eV/Å): {errors_said}')
-    print(f'{"":>21} {"atoms":>6} {"frames":>7}   coverage of the 90 % bound by batch      error / expected')
+    print(
+        f'{"":>21} {"atoms":>6} {"of kind":>8} {"frames":>7}   coverage of the 90 % bound by batch      error / expected'
+    )
     for key, values in grades.items():
         told = judge_trust([GradedErrors(gamma=g, errors=e) for g, e in zip(values, errors, strict=True)], level=0.9)
         frames = [
             np.concatenate([by_frame(value, batch) for value, batch in zip(part, batches, strict=True)])
             for part in (values, errors)
         ]
+        inside = np.nanmean([rank_correlation(grade, error) for grade, error in zip(values, errors, strict=True)])
         cover = ' '.join('    -' if value is None else f'{value:5.2f}' for value in told['coverage'])
         ratio = ' '.join('    -' if value is None else f'{value:5.2f}' for value in told['ratio'])
-        print(f'{key:>21} {told["spearman"]:6.2f} {rank_correlation(*frames):7.2f}   {cover}   {ratio}')
+        print(f'{key:>21} {told["spearman"]:6.2f} {inside:8.2f} {rank_correlation(*frames):7.2f}   {cover}   {ratio}')
 
 
-def draw(path: Path, results: dict[str, tuple[Grades, list[NDArray[np.float64]]]]) -> None:
-    """Draw error against grade, one row a teacher and one column a grade."""
+def draw(path: Path, results: dict[str, tuple[Grades, list[NDArray[np.float64]]]], kinds: list[str]) -> None:
+    """Draw error against grade, one row a teacher and one column a grade; a colour a kind of frame."""
     from matplotlib.figure import Figure
 
     columns = list(next(iter(results.values()))[0])
@@ -107,11 +111,20 @@ def draw(path: Path, results: dict[str, tuple[Grades, list[NDArray[np.float64]]]
     for row, (name, (grades, errors)) in zip(axes, results.items(), strict=True):
         for axis, key in zip(row, columns, strict=True):
             for index, (grade, error) in enumerate(zip(grades[key], errors, strict=True)):
-                axis.loglog(np.maximum(grade, 1e-4), np.maximum(error, 1e-4), '.', markersize=3, color=f'C{index}')
+                axis.loglog(
+                    np.maximum(grade, 1e-4),
+                    np.maximum(error, 1e-4),
+                    '.',
+                    markersize=3,
+                    color=f'C{index}',
+                    label=kinds[index],
+                )
             axis.set_title(f'{name}: {key}', fontsize=9)
+            axis.xaxis.set_minor_formatter('')
             axis.set_xlabel('eV/Å' if 'distance' not in key else 'spreads of the known features', fontsize=8)
         row[0].set_ylabel('|F - F(DFT)|, eV/Å', fontsize=8)
-    figure.savefig(path, dpi=130)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside lower center', ncols=len(kinds), markerscale=3)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
@@ -119,18 +132,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('frames', type=Path)
     parser.add_argument('--teachers', nargs='+', default=list(TEACHERS), choices=list(TEACHERS))
+    parser.add_argument('--truth', choices=('dft', 'chgnet'), default='dft')
     parser.add_argument('--figure', type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter('ignore')
     batches = split_batches(Frames.load(arguments.frames))
-    print(f'{sum(map(len, batches))} frames, {sum(batch.n_atoms for batch in batches)} atoms')
     results = {}
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.truth == 'chgnet':
+            truth = find_teacher('chgnet', cache_dir=folder).teacher
+            batches = [label_frames(truth, batch) for batch in batches]
+        print(f'{sum(map(len, batches))} frames, {sum(batch.n_atoms for batch in batches)} atoms; {arguments.truth}')
         for name in arguments.teachers:
             results[name] = all_grades(TEACHERS[name], batches, folder)
             show(name, *results[name], batches)
     if arguments.figure:
-        draw(arguments.figure, results)
+        draw(arguments.figure, results, [batch.config_type[0] for batch in batches])
 
 
 if __name__ == '__main__':

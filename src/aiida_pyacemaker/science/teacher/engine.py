@@ -32,7 +32,7 @@ class Engine(ABC):
 
     elements: symbols that every member knows; cutoff: Å, the reach of one layer; dtype: of the evaluation; sha256: one
     a member, of what decides its answers; licence: SPDX name or sentence, ``None`` where the files do not tell;
-    batch_atoms: how many atoms together are fastest.
+    batch_atoms: how many atoms are asked about together unless told.
     """
 
     # distributions whose versions belong to a label
