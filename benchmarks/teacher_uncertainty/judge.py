@@ -82,13 +82,13 @@ def by_frame(values: NDArray[np.float64], batch: Frames) -> NDArray[np.float64]:
 
 def show(name: str, grades: Grades, errors: list[NDArray[np.float64]], batches: list[Frames]) -> None:
     """Print the table of one teacher."""
-    rms = [np.sqrt(np.mean(error**2)) for error in errors]
     kinds = [batch.config_type[0] for batch in batches]
-    errors_said = ', '.join(f'{kind} {value:.2f}' for kind, value in zip(kinds, rms, strict=True))
-    print(f'\n{name}: rms error of the force (eV/Å): {errors_said}')
-    print(
-        f'{"":>21} {"atoms":>6} {"of kind":>8} {"frames":>7}   coverage of the 90 % bound by batch      error / expected'
-    )
+    sizes = zip(grades['size of the force'], batches, strict=True)
+    print_by_kind(f'\n{name}: rms error of the force (eV/Å)', kinds, [np.sqrt(np.mean(each**2)) for each in errors])
+    ratios = [float(np.linalg.norm(batch.forces) / np.linalg.norm(size)) for size, batch in sizes]
+    print_by_kind('rms true force over that of the teacher', kinds, ratios)
+    head = 'coverage of the 90 % bound by batch     error / expected'
+    print(f'{"":>21} {"atoms":>6} {"of kind":>8} {"frames":>7}   {head}')
     for key, values in grades.items():
         told = judge_trust([GradedErrors(gamma=g, errors=e) for g, e in zip(values, errors, strict=True)], level=0.9)
         frames = [
@@ -99,6 +99,11 @@ def show(name: str, grades: Grades, errors: list[NDArray[np.float64]], batches: 
         cover = ' '.join('    -' if value is None else f'{value:5.2f}' for value in told['coverage'])
         ratio = ' '.join('    -' if value is None else f'{value:5.2f}' for value in told['ratio'])
         print(f'{key:>21} {told["spearman"]:6.2f} {inside:8.2f} {rank_correlation(*frames):7.2f}   {cover}   {ratio}')
+
+
+def print_by_kind(title: str, kinds: list[str], values: list[float]) -> None:
+    """Print one value a kind."""
+    print(f'{title}: ' + ', '.join(f'{kind} {value:.2f}' for kind, value in zip(kinds, values, strict=True)))
 
 
 def draw(path: Path, results: dict[str, tuple[Grades, list[NDArray[np.float64]]]], kinds: list[str]) -> None:
