@@ -5,12 +5,13 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.data import covalent_radii
+from cutout_parents import silicon_amorphous
 
 from aiida_pyacemaker.science.config import CutoutConfig
 from aiida_pyacemaker.science.cutout import RejectedCutoutError, cap_elements, cap_pseudos
 from aiida_pyacemaker.science.cutout.caps import Caps, close_boundary, leave_out_for_parity, merge_clashing
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
-from aiida_pyacemaker.science.cutout.policies.covalent import cut_covalent
+from aiida_pyacemaker.science.cutout.policies.covalent import ALMOST_BONDED, cut_covalent
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
 from aiida_pyacemaker.science.images import Images, bonded_neighbours, images_near, index_frame
@@ -47,6 +48,17 @@ def test_crystal_gives_the_known_clusters(silicon):
     assert wide.atoms.get_chemical_formula() == 'H36Si29' and (wide.shell == SHELL_CORE).sum() == 5
 
 
+def test_the_weak_bonds_of_a_glass_stay_with_the_core():
+    """Neighbours at 2.9 to 3.3 Å are no bonds, but without them the core's force is another."""
+    frame = silicon_amorphous()
+    longest = 2.6 * covalent_radii[14]
+    for epicentre in (5, 26, 30):
+        near = np.flatnonzero(frame.get_distances(epicentre, range(len(frame)), mic=True) < 1.14 * longest)
+        for buffer in (1.0, 3.0):
+            geometry = build_label_geometry(frame, epicentre, CutoutConfig(core_radius=0.0, buffer_radius=buffer))
+            assert set(near.tolist()) <= set(geometry.parents.tolist())
+
+
 def test_positions_of_the_frame_are_kept_and_caps_lie_on_the_cut_bonds(silicon):
     frame = rattled(silicon, 0.08)
     geometry = build_label_geometry(frame, 9, ONE_ATOM)
@@ -59,13 +71,15 @@ def test_positions_of_the_frame_are_kept_and_caps_lie_on_the_cut_bonds(silicon):
     assert np.allclose(hosts, covalent_radii[14] + covalent_radii[1], atol=1e-9)
 
 
-def test_every_boundary_atom_holds_on_by_two_bonds(silicon):
+def test_every_boundary_atom_but_the_almost_bonded_holds_on_by_two_bonds(silicon):
     for seed in range(6):
         geometry = build_label_geometry(rattled(silicon, 0.15, seed), seed, ONE_ATOM)
         real = geometry.atoms[geometry.parents >= 0]
         images = Images(parents=np.arange(len(real)), numbers=real.numbers, positions=real.positions)
         n_bonds = np.array([len(found) for found in bonded_neighbours(images)])
-        free = geometry.shell[geometry.parents >= 0] == SHELL_BUFFER
+        near = real.get_distances(int(np.flatnonzero(geometry.shell == SHELL_CORE)[0]), range(len(real)))
+        is_bonded = near < ALMOST_BONDED * 2.6 * covalent_radii[14]
+        free = (geometry.shell[geometry.parents >= 0] == SHELL_BUFFER) & ~is_bonded
         assert n_bonds[free].min() >= 2
         assert len(geometry.atoms) <= ONE_ATOM.max_label_atoms
 

@@ -54,7 +54,7 @@ def close_boundary(members: set[int], protected: set[int], neighbours: Neighbour
     1. A terminal atom (one bond) outside goes with its host. 2. While an atom has lost ``LONELY_CUTS`` bonds or more,
     or lost some and holds on by a single one, the outside atoms that bridge it to another member are added, as long as
     atoms and cut bonds together stay within ``max_atoms``. 3. What is still that lonely is dropped, unless it is
-    ``protected`` (core and first neighbours).
+    ``protected`` (core, first neighbours and what is almost one).
     """
     kept = set(members)
     while bridges := _bridges(kept, neighbours):

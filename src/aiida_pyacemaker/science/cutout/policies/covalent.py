@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
+from scipy.spatial import cKDTree
 
 from ...config import CutoutConfig
 from ...frames import SHELL_CAP
@@ -24,16 +25,18 @@ BONDING_ELECTRONS = {
     **dict.fromkeys(('O', 'S', 'Se', 'Te'), 6),
 }
 GROUP_IV = frozenset(('C', 'Si', 'Ge', 'Sn'))
+ALMOST_BONDED = 1.15  # of the longest bond, 3.3 Å in silicon; the second neighbours of diamond are at 1.33 of it
 MARGIN_BONDS = 4  # bonds beyond the buffer that must be known to judge the boundary
 
 
 def cut_covalent(request: CutRequest) -> LabelGeometry:
     """Return a capped cluster in a cubic box.
 
-    Core: atoms within ``core_radius``; frozen: what is bonded to the core; buffer: atoms within ``buffer_radius`` of
-    those, the farthest left out until cluster and caps are within ``max_label_atoms``. An odd number of electrons is
-    made even where :func:`make_even` can. Raises :class:`RejectedCutoutError` when core and first neighbours alone are
-    too many or wrap the box, or when a host needs a fractional cap that has no pseudopotential.
+    Core: atoms within ``core_radius``; frozen: what is bonded to the core; buffer: what is almost bonded to the core,
+    and atoms within ``buffer_radius`` of core and frozen, the farthest of these left out until cluster and caps are
+    within ``max_label_atoms``. An odd number of electrons is made even where :func:`make_even` can. Raises
+    :class:`TooLargeError` when core and neighbours alone are too many or wrap the box, :class:`RejectedCutoutError`
+    when a host needs a fractional cap that has no pseudopotential.
     """
     near = survey(request, margin_bonds=MARGIN_BONDS)
     cluster = _fit_in(near, request)
@@ -77,14 +80,14 @@ def in_cube(numbers: np.ndarray, positions: np.ndarray, config: CutoutConfig) ->
 
 def _fit_in(near: Surroundings, request: CutRequest) -> Cluster:
     """Return the largest cluster within ``max_label_atoms``, with caps and an even number of electrons if possible."""
-    config, protected = request.config, set(near.protected)
+    config, inner = request.config, set(near.protected) | _almost_bonded(near)
 
     def close(members: set[int]) -> Cluster:
         return _close_with_caps(near, members, request)
 
     for count in range(len(near.buffer), -1, -1):
         members = close_boundary(
-            protected | set(near.buffer[:count]), protected, near.neighbours, max_atoms=config.max_label_atoms
+            inner | set(near.buffer[:count]), inner, near.neighbours, max_atoms=config.max_label_atoms
         )
         cluster = close(members)
         if len(cluster.members) + len(cluster.caps) <= config.max_label_atoms:
@@ -96,6 +99,13 @@ def _fit_in(near: Surroundings, request: CutRequest) -> Cluster:
         f'core and first neighbours need {len(cluster.members) + len(cluster.caps)} atoms with caps, max_label_atoms '
         f'is {config.max_label_atoms}: raise it or lower core_radius'
     )
+
+
+def _almost_bonded(near: Surroundings) -> set[int]:
+    """Return what is so near to the core that the core would feel its loss: the weak bonds of a glass."""
+    tree = cKDTree(near.images.positions[sorted(near.core)])
+    gaps = tree.query(near.images.positions)[0]
+    return set(np.flatnonzero(gaps <= ALMOST_BONDED * near.bond).tolist())
 
 
 def _electrons(near: Surroundings, request: CutRequest, cluster: Cluster) -> float:
