@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from aiida_pyacemaker.cli import main
 from aiida_pyacemaker.data.teacher import TeacherModelData
+from aiida_pyacemaker.report.distillation import describe_parts, describe_run
 from aiida_pyacemaker.workflows.distillation import DistillationWorkChain
 
 NONE = dict.fromkeys(('n_strained', 'n_rattled', 'n_vacancy', 'n_md_frames'), 0)
@@ -67,6 +68,8 @@ def test_a_metal_pair_from_its_elements_alone(task_code, emt):
     assert 'teacher_01' in node.outputs.blocks and len(node.outputs.more_labelled.teacher_01) > 0
     assert report['student']['learning_curve']['n_frames'][-1] > len(node.outputs.labelled)
     assert not set(node.outputs.labelled.get_frames().group) & set(held_out.group)
+    words = '\n'.join([describe_run(report), *describe_parts(report)])
+    assert f'\nAl-Cu            {report["pool"]["systems"]["Al-Cu"]:>6}' in words and 'twice as many promise' in words
 
 
 def test_a_molecule_from_a_file(task_code, emt, tmp_path):

@@ -52,8 +52,16 @@ def distil_command(elements: tuple[str, ...], output: Path | None, only_submit: 
     if not node.is_finished_ok:
         raise click.ClickException(f'ended as {node.process_state.value}: {node.exit_message}')
     folder = output or Path(f'distilled-{node.pk}')
-    write_distillation_report(node.pk, folder)
+    echo_report(write_distillation_report(node.pk, folder))
     click.echo(f'wrote {folder}/base.yace and {folder}/report.html')
+
+
+def echo_report(report: dict[str, Any]) -> None:
+    """Print what phase 1 made and how well the student does."""
+    from ..report.distillation import describe_parts, describe_run
+
+    for line in (describe_run(report), *describe_parts(report)):
+        click.echo(line)
 
 
 def make_distillation(

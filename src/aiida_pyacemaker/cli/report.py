@@ -17,13 +17,16 @@ def report_command(process: str, profile: str | None, output: Path | None) -> No
 
     from ..report.distillation import write_distillation_report
     from ..report.page import write_report
+    from .distil import echo_report
     from .status import load_process
 
     pk = load_process(process, profile)
     folder = output or Path(f'report-{pk}')
     try:
-        phase_1 = orm.load_node(pk).process_label == 'DistillationWorkChain'
-        (write_distillation_report if phase_1 else write_report)(pk, folder)
+        if orm.load_node(pk).process_label == 'DistillationWorkChain':
+            echo_report(write_distillation_report(pk, folder))
+        else:
+            write_report(pk, folder)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f'wrote {folder}/report.html')

@@ -112,5 +112,32 @@ def describe_run(report: Mapping[str, Any]) -> str:
     return f'{words} The teacher itself against DFT: {_number(own["rmse_forces_eV_per_A"], 3)} eV/Å.' if own else words
 
 
+def describe_parts(report: Mapping[str, Any]) -> list[str]:
+    """Return as lines of text the pool by generator and by set of elements, errors of both, and the learning curve."""
+    pool, curve = report['pool'], report['student'].get('learning_curve') or {}
+    lost = {kind: sum(reasons.values()) for kind, reasons in pool['dropped_by_generator'].items()}
+    lines = []
+    for title, key, made in (
+        ('set of elements', 'by_subsystem', pool['systems']),
+        ('generator', 'by_generator', pool['counts']),
+    ):
+        lines += ['', f'{title:<16} {"pool":>6} {"dropped":>8} {"tested":>7} {"eV/Å":>7} {"meV/atom":>9}']
+        for name in sorted(made, key=lambda name: (name.count('-'), name)):
+            row = report[key].get(name, {})
+            energy = row.get('rmse_energy_eV_per_atom')
+            cells = (
+                lost.get(name, 0) if key == 'by_generator' else '',
+                row.get('n_frames', 0),
+                _number(row.get('rmse_forces_eV_per_A'), 3),
+                _number(None if energy is None else 1000.0 * energy, 1),
+            )
+            lines.append(f'{name:<16} {made[name]:>6} {cells[0]:>8} {cells[1]:>7} {cells[2]:>7} {cells[3]:>9}')
+    if 'exponent' in curve:
+        points = ', '.join(f'{n}: {error:.3f}' for n, error in zip(curve['n_frames'], curve['errors'], strict=True))
+        lines += ['', f'{curve["quantity"]} by frames learnt from: {points}; twice as many promise '
+                      f'{curve["gain_of_twice_as_many"]:.0%} less']  # fmt: skip
+    return lines
+
+
 def _number(value: float | None, digits: int) -> str:
     return 'unknown' if value is None else f'{value:.{digits}f}'
