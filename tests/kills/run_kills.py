@@ -152,6 +152,10 @@ def gather(facts, n_kills, seed):
     report = node.outputs.report.get_dict()
     facts['report'] = {key: report[key] for key in ('n_labelled', 'n_failed', 'n_not_run', 'n_scf')}
     labels = node.outputs.labels.part_000.get_frames()
+    # a frame whose run is killed a second time is set apart, by rule
+    apart = node.outputs.quarantine.base.attributes.all if 'quarantine' in node.outputs else {'rows': [], 'reasons': []}
+    facts['quarantine'] = dict(zip(apart['rows'], apart['reasons'], strict=True))
+    frames = [atoms for row, atoms in enumerate(frames) if row not in apart['rows']]
     given = [np.abs(labels.atoms(row).positions - atoms.positions).max() for row, atoms in enumerate(frames)]
     facts['order_A'] = float(max(given))
     called = [child for child in node.called_descendants if child.process_status != STILLBORN]

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ProcessState, WorkChain, run_get_node
+from aiida.engine import BaseRestartWorkChain, ProcessState, WorkChain, run_get_node, while_
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from plumpy.persistence import Bundle, LoadSaveContext
 
 from aiida_pyacemaker.workflows import submission
 from aiida_pyacemaker.workflows.submission import (
+    RestartOnce,
     SubmitOnce,
     adopt_called,
     derived_seed,
@@ -29,10 +30,33 @@ class EmptyWorkChain(WorkChain):
     def define(cls, spec):
         super().define(spec)
         spec.input('number', valid_type=orm.Int)
+        spec.output('number', valid_type=orm.Int)
         spec.outline(cls.rest)
 
     def rest(self):
-        pass
+        self.out('number', self.inputs.number)
+
+
+class KilledAtItsEnd(RestartOnce, BaseRestartWorkChain):
+    """The worker that attached the outputs dies before the next checkpoint: the step is run again without them."""
+
+    _process_class = EmptyWorkChain
+
+    @classmethod
+    def define(cls, spec):
+        super().define(spec)
+        spec.expose_outputs(EmptyWorkChain)
+        spec.outline(cls.setup, while_(cls.should_run_process)(cls.run_process, cls.inspect_process), cls.results)
+
+    def setup(self):
+        super().setup()
+        self.ctx.inputs = {'number': orm.Int(3).store()}
+
+    def results(self):
+        super().results()
+        self.update_outputs()
+        self._outputs.clear()
+        return super().results()
 
 
 class ParentWorkChain(SubmitOnce, WorkChain):
@@ -77,6 +101,12 @@ def test_a_worker_killed_after_submit_adopts_its_child():
         resumed.second()
     assert called_labels(process.node) == ['step_1', 'stepx1']
     assert find_called(process.node, 'step_1').pk == child.pk
+
+
+def test_outputs_that_a_killed_worker_had_attached_are_outputs_still():
+    outputs, node = run_get_node(KilledAtItsEnd)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['number'].value == 3
 
 
 def test_seed_depends_on_root_and_names_only():

@@ -59,6 +59,14 @@ class RestartOnce(SubmitOnce):
             chain.node.base.extras.set(chain._considered_handlers_extra, [*considered, []])
         return ToContext(children=append_(called))
 
+    def _attach_outputs(self, node: orm.ProcessNode) -> Mapping[str, orm.Node]:
+        """Attach also what a killed worker had linked: the checkpoint that is gone on from knows nothing of it."""
+        chain: Any = self
+        outputs: Mapping[str, orm.Node] = super()._attach_outputs(node)  # type: ignore[misc]
+        for name in set(chain.spec().outputs) & set(outputs) - set(chain.outputs):
+            chain.out(name, outputs[name])
+        return outputs
+
 
 def call_once(work_chain: Any, link_label: str, function: Any, *nodes: orm.Data, **named: orm.Data) -> Any:
     """Return what ``work_chain`` got from ``function`` under ``link_label``, calling it when it has not yet."""
