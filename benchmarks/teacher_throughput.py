@@ -41,8 +41,8 @@ def cells(n_atoms: int, count: int) -> list[Atoms]:
 
 def write_foundation(target: Path) -> Path:
     """Write a model of a foundation model's size with random weights."""
+    from mace import modules  # isort: skip  (e3nn cannot be imported before it)
     from e3nn import o3
-    from mace import modules
 
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float64)

@@ -1,6 +1,7 @@
 """What a committee says: physics first."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mace.calculators import MACECalculator
 from aiida_pyacemaker.science.frames import HAS_ENERGY, HAS_FORCES, HAS_STRESS, Frames
 from aiida_pyacemaker.science.teacher import label_frames, load_teacher, teacher_calculator, teacher_descriptors
 from aiida_pyacemaker.science.teacher.batches import split_batches
+from aiida_pyacemaker.science.teacher.mace import batch_that_suits, load_module
 
 
 def test_the_mean_of_the_committee_is_what_mace_itself_says(models, teacher, frames, structures):
@@ -37,6 +39,14 @@ def test_the_mean_of_the_committee_is_what_mace_itself_says(models, teacher, fra
             assert np.isnan(labelled.stress[index]).all()
     assert [mask & HAS_STRESS > 0 for mask in labelled.label_mask] == list(frames.pbc.all(axis=1))
     assert (labelled.label_mask & (HAS_ENERGY | HAS_FORCES) == HAS_ENERGY | HAS_FORCES).all()
+
+
+def test_a_wide_model_is_asked_about_fewer_atoms_at_once(models):
+    narrow = load_module(models[0], dtype='float64', device='cpu')
+    message = SimpleNamespace(irreps_out=SimpleNamespace(dim=5120))
+    wide = SimpleNamespace(interactions=[SimpleNamespace(conv_tp=message)])
+    assert batch_that_suits([narrow]) == 400
+    assert batch_that_suits([narrow, wide]) == 32  # the widest of a committee decides
 
 
 def test_how_frames_are_batched_changes_nothing(teacher, frames):
