@@ -87,8 +87,8 @@ def open_mace(paths: Sequence[Path], *, dtype: Dtype, device: str | None) -> Mac
 def batch_that_suits(models: Sequence[Any]) -> int:
     """Return how many atoms a CPU is asked about at once: fewer for models with wide messages.
 
-    A batch saves what is spent once a call. A wide message (5120 numbers a bond in a model of the size of MACE-MPA-0, 144
-    in the example's) leaves little to save, and many of them together only leave the caches of the processor.
+    A batch saves what is spent once a call. A wide message (5120 numbers a bond in a model of the size of MACE-MPA-0,
+    144 in the example's) leaves little to save, and many of them together only leave the caches of the processor.
     """
     width = max(interaction.conv_tp.irreps_out.dim for model in models for interaction in model.interactions)
     return int(np.clip(WIDTH_TIMES_ATOMS / width, *BATCH_ATOMS))
