@@ -104,8 +104,8 @@ SILICON_EPICENTRES = {'si63_vacancy': (44, 0, 20), 'si64_amorphous': (5, 26, 3)}
 # odd numbers of electrons as they are: next to a dangling bond
 RADICALS: dict[str, tuple[int, ...]] = {'si63_rattled': (1, 11, 26), 'si63_vacancy': ()}
 BOXES = {'al33_interstitial': 'metal', 'mgo14_divacancy': 'ionic'}
-# half of the dumbbell, an atom of the crystal; an atom beside the divacancy and one that is not
-BOX_EPICENTRES = {'al33_interstitial': (32, 20), 'mgo14_divacancy': (5, 0)}
+# half of the dumbbell, an atom of the crystal; an atom beside the divacancy
+BOX_EPICENTRES = {'al33_interstitial': (32, 20), 'mgo14_divacancy': (5,)}
 BOX_SIZES = {
     'al33_interstitial': ((0.0, 0.25), (0.0, 1.0), (0.0, 2.0)),
     'mgo14_divacancy': ((0.0, 0.25), (0.0, 1.0), (0.0, 2.0)),
