@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+FEWEST_ATOMS, MOST_ATOMS = 32, 128
+
 SCRIPT = """# {elements}: 300 K, 0.5 ps, with the extrapolation grade written for every atom.
 # lmp -in in.lmp           LAMMPS with ML-PACE
 # pyacemaker-lmp -in in.lmp   without it
@@ -48,14 +50,18 @@ Elements, in the order of the atom types: {elements}. The lines every script nee
 def write_potential_bundle(potential: Any, structure: Any, folder: Path) -> tuple[str, ...]:
     """Write files, ``structure.data``, ``in.lmp`` and a README into ``folder``; return the pair lines.
 
-    potential: an AcePotentialData; structure: a dataset whose first frame is run.
+    potential: an AcePotentialData; structure: a dataset whose first frame is run, repeated where it is a small crystal.
     """
     from ase.io import write
+
+    from ..science.pools import most_compact_supercell
 
     potential.write_to(folder)
     elements = tuple(potential.elements)
     lines = tuple(potential.pair_lines(elements))
     atoms = structure.get_frames().atoms(0)
+    if len(atoms) < FEWEST_ATOMS:  # a primitive cell has no temperature
+        atoms = most_compact_supercell(atoms, max_atoms=MOST_ATOMS)
     write(folder / 'structure.data', atoms, format='lammps-data', specorder=list(elements), masses=True)
     text = SCRIPT.format(
         elements=' '.join(elements),

@@ -31,7 +31,7 @@ def write_distillation_report(pk: int, folder: Path) -> dict[str, Any]:
         raise ValueError(f'{node.process_label}<{pk}> has no report: it is {node.process_state.value}')
     folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = node.outputs.report.get_dict()
-    lines = write_potential_bundle(node.outputs.potential, node.outputs.prototypes, folder)
+    lines = write_potential_bundle(node.outputs.potential, node.outputs.ground_state, folder)
     shutil.copyfile(folder / 'potential.yace', folder / 'base.yace')
     (folder / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
     images = draw_all(report, count_pool(node.outputs.pool.get_frames()), folder)
