@@ -85,13 +85,16 @@ def open_mace(paths: Sequence[Path], *, dtype: Dtype, device: str | None) -> Mac
 
 
 def batch_that_suits(models: Sequence[Any]) -> int:
-    """Return how many atoms a CPU is asked about at once: fewer for models with wide messages.
+    """Return how many atoms a CPU is asked about at once: fewer for models with wide messages, as far as these tell.
 
     A batch saves what is spent once a call. A wide message (5120 numbers a bond in a model of the size of MACE-MPA-0,
     144 in the example's) leaves little to save, and many of them together only leave the caches of the processor.
     """
-    width = max(interaction.conv_tp.irreps_out.dim for model in models for interaction in model.interactions)
-    return int(np.clip(WIDTH_TIMES_ATOMS / width, *BATCH_ATOMS))
+    products: list[Any] = [
+        getattr(interaction, 'conv_tp', None) for model in models for interaction in model.interactions
+    ]
+    widths = [product.irreps_out.dim for product in products if hasattr(product, 'irreps_out')]
+    return int(np.clip(WIDTH_TIMES_ATOMS / max(widths), *BATCH_ATOMS)) if widths else Engine.batch_atoms
 
 
 def load_module(path: Path, *, dtype: Dtype, device: str) -> Any:
