@@ -27,7 +27,7 @@ LOOK_A = 9.0
 # an atom this close to a missing one lost a bond: no core atom ever has
 BROKEN_A = {'covalent': 2.9, 'molecular': 1.8, 'metal': 3.6, 'ionic': 2.6}
 MEASURED = ('covalent', 'molecular', 'metal', 'ionic')
-LEAST_BINS = 3
+LEAST_BINS, LEAST_FORCES = 3, 20  # of a law
 Row = dict[str, Any]
 
 
@@ -98,7 +98,7 @@ def read_pieces(work: Path) -> tuple[list[Row], list[Row]]:
                 'largest': round(float(np.linalg.norm(error[core], axis=1).max()), 4),
                 'force': round(float(np.sqrt((truth[rows[core]] ** 2).mean())), 3),
                 'iterations': piece['n_iterations'],
-                'cpu_s': piece['cpu_s'],
+                'cpu_s': round(piece['cpu_s'], 1),
                 'cpu_over_parent': round(piece['cpu_s'] / whole['cpu_s'], 3),
                 'left_out': record['report'].get('n_buffer_left_out', 0),
             }
@@ -152,6 +152,8 @@ def fit_law(atoms: Iterable[Row]) -> Row:
         counts.append(inside.sum())
     slope, start = np.polyfit(centres, np.log(errors), 1, w=np.sqrt(counts))
     left = np.log(errors) - slope * np.array(centres) - start
+    if slope >= 0:
+        raise ValueError(f'errors of {len(rows)} forces do not fall with depth: this is no law of cutting')
     return {
         'amplitude_eV_per_A': round(float(np.exp(start)), 4),
         'length_A': round(float(-1 / slope), 4),
@@ -169,7 +171,7 @@ def write_law(cutouts: list[Row], atoms: list[Row]) -> dict[str, Row]:
     laws: dict[str, Row] = {}
     for policy in MEASURED:
         mine = [row for row in atoms if row['policy'] == policy and is_plain(row)]
-        if len({int(2 * float(row['depth'])) for row in mine}) < LEAST_BINS:
+        if len(mine) < LEAST_FORCES or len({int(2 * float(row['depth'])) for row in mine}) < LEAST_BINS:
             continue
         full = [row for row in cutouts if row['policy'] == policy and is_plain(row) and not int(row['left_out'])]
         offset = min(float(row['rim_depth']) - float(row['buffer']) for row in full)
