@@ -20,7 +20,7 @@ setup:
 test: setup
 	$(BIN)/ruff check src tests examples benchmarks scripts
 	$(BIN)/mypy --strict src
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 demo: setup
 	$(BIN)/python -W ignore examples/silicon/demo.py
