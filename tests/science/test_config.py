@@ -5,7 +5,6 @@ from pydantic import ValidationError
 
 from aiida_pyacemaker.science import config
 
-
 # what a teacher card must say: there is no calculator to fall back on
 REQUIRED = {'AseTeacherConfig': {'model': 'ase.calculators.emt:EMT', 'elements': ('Cu',)}}
 
