@@ -162,7 +162,7 @@ def ensure_computer() -> tuple[Any, Finding]:
             scheduler_type='core.direct',
             workdir=str(scratch),
         ).store()
-        computer.set_minimum_job_poll_interval(0.5)
+        computer.set_minimum_job_poll_interval(0.25)
         computer.set_default_mpiprocs_per_machine(1)
         state = 'made'
     if not computer.is_configured:
