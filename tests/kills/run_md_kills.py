@@ -65,6 +65,14 @@ def running_lammps():
     return found
 
 
+def read_last_step(log):
+    """Return the last whole step of a log that may have been cut off anywhere; 0 where there is none."""
+    try:
+        return int(log.read_text().split('\n')[-2].split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def kill_at_random(node, seconds, rng):
     """Kill a run of ``node`` after a random part of ``seconds``; return the killed step, None when MD ended before."""
     end = time.monotonic() + LIMIT_S
@@ -76,10 +84,10 @@ def kill_at_random(node, seconds, rng):
             time.sleep(float(rng.uniform(0, seconds)))
             try:
                 process.send_signal(signal.SIGKILL)
-                psutil.wait_procs([process], timeout=30)
-                return int(log.read_text().split('\n')[-2].split()[0])
-            except (psutil.Error, OSError, ValueError, IndexError):
+            except psutil.Error:
                 continue  # it ended before
+            psutil.wait_procs([process], timeout=30)
+            return read_last_step(log)
         time.sleep(0.05)
     return None
 
