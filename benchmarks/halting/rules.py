@@ -185,7 +185,9 @@ def main() -> None:
     parser.add_argument('--limit', type=float, default=0.2, help='eV/Å')
     parser.add_argument('--figure', type=Path)
     asked = parser.parse_args()
-    tagged = gather(asked.folder, asked.limit)
+    tagged = {size: windows for size, windows in gather(asked.folder, asked.limit).items() if windows}
+    if not tagged:
+        parser.error(f'{asked.folder}: no record has a finished part yet; record.py goes on with it')
     print(f'An event: an atom whose error is above {asked.limit} eV/Å in the mean of {MEAN_STEPS / 1000:g} ps.\n')
     print_kinds(tagged)
     records = {size: [window for _, window in windows] for size, windows in tagged.items()}

@@ -23,7 +23,7 @@ class CutoutConfig(Settings):
     core_radius: NonNegative = 4.0
     buffer_radius: Positive = 3.0
     enable_pre_relaxation: bool = True
-    relax_buffer: bool = False  # moving the second shell of a hot core costs its DFT force 0.5 eV/Å, caps alone 0.07
+    relax_buffer: bool = False  # a buffer that moves gives the core the force of another surrounding
     enable_passivation: bool = True
     passivation_element: str = 'H'
     fractional_caps: bool = True
