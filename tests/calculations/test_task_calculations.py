@@ -144,6 +144,15 @@ def test_unknown_element_has_a_number_and_a_sentence(task_code, teacher):
     assert node.exit_status == 312 and 'Ge' in node.exit_message
 
 
+def test_resources_that_the_scheduler_does_not_know_are_refused_before_submission(task_code, teacher):
+    options = {'resources': {'parallel_env': 'mpi', 'tot_num_mpiprocs': 2}}
+    inputs = {'code': task_code, 'teacher': teacher, 'dataset': rattled(1), 'metadata': {'options': options}}
+    before = orm.QueryBuilder().append(orm.ProcessNode).count()
+    with pytest.raises(ValueError, match='resources'):
+        run_get_node(CalculationFactory('pyacemaker.label'), **inputs)
+    assert orm.QueryBuilder().append(orm.ProcessNode).count() == before
+
+
 def test_a_program_that_leaves_nothing_is_said_to_be_killed(aiida_code_installed, localhost, teacher):
     code = aiida_code_installed(label='true', computer=localhost, filepath_executable='/bin/true')
     _, node = run_get_node(CalculationFactory('pyacemaker.label'), code=code, teacher=teacher, dataset=rattled(1))

@@ -11,7 +11,7 @@ from ..data.ace_fit_block import AceFitBlockData
 from ..data.ace_potential import AcePotentialData
 from ..data.dataset import AtomicDatasetData
 from ..science.config import ActiveLearningThresholds, FitConfig
-from .base import TaskCalculation, add_seed, write_dataset, write_potential
+from .base import TaskCalculation, add_check, add_seed, write_dataset, write_potential
 
 
 class AceFitCalculation(TaskCalculation):
@@ -40,7 +40,7 @@ class AceFitCalculation(TaskCalculation):
         spec.input('held_out', valid_type=AtomicDatasetData, required=False,
                    help='Labelled frames that are only tested on.')
         add_seed(spec)
-        spec.inputs.validator = validate_sources
+        add_check(spec, validate_sources)
         spec.output('potential', valid_type=AcePotentialData, help='The fitted potential.')
         spec.output_namespace('blocks', valid_type=AceFitBlockData, dynamic=True,
                               help='One block for every new dataset.')

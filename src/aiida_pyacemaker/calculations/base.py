@@ -131,6 +131,17 @@ def add_seed(spec: Any) -> None:
     spec.input('seed', valid_type=orm.Int, help='Seed of every random choice of this task.')
 
 
+def add_check(spec: Any, check: Callable[[Any, Any], str | None]) -> None:
+    """Have ``check`` look at all inputs after AiiDA's own check of code, computer and resources, not in its place."""
+    own = spec.inputs.validator
+
+    def check_both(inputs: Any, port: Any) -> str | None:
+        message: str | None = own(inputs, port)
+        return message or check(inputs, port)
+
+    spec.inputs.validator = check_both
+
+
 def add_unfinished(spec: Any) -> None:
     """Declare the ``unfinished`` port of a task that leaves its work in pieces."""
     spec.input(
@@ -139,7 +150,7 @@ def add_unfinished(spec: Any) -> None:
         required=False,
         help='Folder of a killed run with the same other inputs: its finished pieces are not made again.',
     )
-    spec.inputs.validator = validate_unfinished
+    add_check(spec, validate_unfinished)
 
 
 def validate_unfinished(inputs: Mapping[str, Any], _: Any) -> str | None:

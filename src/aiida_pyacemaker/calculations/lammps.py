@@ -17,7 +17,7 @@ from ..science.config import ActiveLearningThresholds, LammpsConfig, MdConfig
 from ..science.md import script
 from ..science.md.soft_start import PREVIOUS_FOLDER
 from ..science.student import read_canary
-from .base import DEFAULT_RESOURCES, ONE_THREAD, write_teacher
+from .base import DEFAULT_RESOURCES, ONE_THREAD, add_check, write_teacher
 from .lammps_checks import soft_limit, validate_inputs, validate_until_step
 
 # dumps are text of 17 digits: less than half of it travels; one that a kill left as it was is read as it is
@@ -55,7 +55,7 @@ class LammpsCalculation(CalcJob):
                    help='That of the MD so far, where `potential` is new; knows all its elements.')  # fmt: skip
         spec.input('settings', valid_type=orm.Dict, default=lambda: orm.Dict({}),
                    help='How the program is called, see `LammpsConfig`: flags, files to keep.')  # fmt: skip
-        spec.inputs.validator = validate_inputs
+        add_check(spec, validate_inputs)
         cls._define_outputs(spec)
         cls._define_exit_codes(spec)
 

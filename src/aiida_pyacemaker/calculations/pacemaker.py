@@ -19,7 +19,7 @@ from ..science.config import FitConfig, PacemakerConfig, Settings
 from ..science.frames import Frames
 from ..science.pacemaker.input_file import DATA_FILE, INPUT_FILE, START_FILE
 from ..science.pacemaker.log import LOG_FILE, METRICS_FILE, OUTPUT_FILE
-from .base import DEFAULT_RESOURCES, add_seed, task_settings_validator
+from .base import DEFAULT_RESOURCES, add_check, add_seed, task_settings_validator
 
 SCREEN_FILE = 'pacemaker.out'
 ENVIRONMENT = {'TF_CPP_MIN_LOG_LEVEL': '3', 'OMP_NUM_THREADS': '1'}
@@ -78,7 +78,7 @@ class PacemakerCalculation(CalcJob):
         spec.input('settings', valid_type=orm.Dict, validator=task_settings_validator(SETTINGS),
                    help=f'Settings; keys: {", ".join(SETTINGS)}.')  # fmt: skip
         add_seed(spec)
-        spec.inputs.validator = validate_inputs
+        add_check(spec, validate_inputs)
         spec.output('potential', valid_type=AcePotentialData, required=False,
                     help='The fitted potential with tables for LAMMPS, active set and baseline.')  # fmt: skip
         spec.output('metrics', valid_type=orm.Dict, required=False,

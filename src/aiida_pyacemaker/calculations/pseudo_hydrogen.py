@@ -13,7 +13,7 @@ from aiida_pseudo.data.pseudo import UpfData
 from ..data.pseudo_hydrogen import PseudoHydrogenData
 from ..science.dft.pseudo_hydrogen import CHARGE_RANGE, LD1_FUNCTIONALS, UPF_FILE, RADIUS_RANGE_bohr, ld1_input
 from ..science.dft.upf import HEADER_BYTES, check_functionals, read_header
-from .base import DEFAULT_RESOURCES, ONE_THREAD
+from .base import DEFAULT_RESOURCES, ONE_THREAD, add_check
 
 INPUT_FILE, OUTPUT_FILE = 'ld1.in', 'ld1.out'
 
@@ -60,7 +60,7 @@ class PseudoHydrogenCalculation(CalcJob):
             required=False,
             help='The pseudopotentials it will stand beside: their functional must be the same.',
         )
-        spec.inputs.validator = validate_family
+        add_check(spec, validate_family)
         spec.output('pseudo', valid_type=PseudoHydrogenData, help='The pseudopotential.')
         spec.output('output_parameters', valid_type=orm.Dict, help='Charge, functional and 1s levels in Ry.')
         for status, name, message in (
