@@ -160,10 +160,15 @@ class Recorder:
         return np.asarray(self.calculator.results['forces'])
 
 
+def steps_done(folder: Path) -> int:
+    """Return the step that the record in ``folder`` has come to."""
+    return max((int(path.stem.split('_')[1]) for path in folder.glob('until_*.npz')), default=0)
+
+
 def run_chunk(folder: Path, recorder: Recorder, start: Atoms, temperature_K: float, seed: int) -> int:
     """Run the next chunk of one record; return the step it ended at."""
     # the names of the potential's files are asked for, but the recorder holds the student already
-    done = max((int(path.stem.split('_')[1]) for path in folder.glob('until_*.npz')), default=0)
+    done = steps_done(folder)
     lmp = open_lammps(['-log', 'none', '-screen', 'none'])
     recorder.begin(lmp)
     if not done:
@@ -198,8 +203,8 @@ def main() -> None:
     began, into = time.monotonic(), asked.into.resolve()
     folder = into / f'{asked.teacher}_{asked.kind}_{asked.atoms}_{asked.seed}'
     folder.mkdir(parents=True, exist_ok=True)
-    files, start, step = make_student(into, asked.teacher), make_start(asked.teacher, asked.kind, asked.atoms), 0
-    recorder = Recorder(asked.teacher, files, start)
+    files, start = make_student(into, asked.teacher), make_start(asked.teacher, asked.kind, asked.atoms)
+    recorder, step = Recorder(asked.teacher, files, start), steps_done(folder)
     while step < asked.steps and time.monotonic() - began < 60 * asked.minutes:
         step = run_chunk(folder, recorder, start, TEMPERATURES_K[asked.kind], asked.seed)
         print(f'{folder.name}: step {step} after {time.monotonic() - began:.0f} s', flush=True)

@@ -19,8 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aiida_pyacemaker.science.config import ActiveLearningThresholds
+
 WINDOW, MEAN_STEPS = 200, 100
-CALL, ADD_OF_CALL, DANGER_OF_CALL, SMOOTH, EVERY = 5.0, 0.4, 2.0, 3, 10
+DEFAULTS = ActiveLearningThresholds()
+CALL, SMOOTH, EVERY = DEFAULTS.threshold_call_dft, DEFAULTS.smooth_steps, DEFAULTS.check_every
+ADD_OF_CALL, DANGER_OF_CALL = DEFAULTS.threshold_add_train / CALL, DEFAULTS.threshold_danger / CALL
 SWEEP = np.geomspace(1.25, 60.0, 25)
 TRUTH_EVERY = {'sw': 1, 'mace': 10}
 CALLS = (2, 3, 4, 5, 8, 12, 20)
