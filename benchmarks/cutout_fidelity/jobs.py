@@ -26,7 +26,7 @@ from aiida_pyacemaker.science.cutout.policies.translations import Translations, 
 from aiida_pyacemaker.science.cutout.relaxation import relax_boundary
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.frames import SHELL_CAP
-from aiida_pyacemaker.science.images import index_frame
+from aiida_pyacemaker.science.images import FrameIndex, index_frame
 
 HERE = Path(__file__).resolve().parent
 TEACHERS = HERE.parents[1] / 'examples' / 'silicon' / 'teachers'
@@ -93,6 +93,7 @@ SILANE = make_theory(SILICON.pseudos, SILICON.cutoffs_Ry, kpoints_distance=0.6, 
 SIZES = {
     'core0_buffer1': {'core_radius': 0.0, 'buffer_radius': 1.0},
     'core0_buffer3': {'core_radius': 0.0, 'buffer_radius': 3.0},
+    'core0_buffer4': {'core_radius': 0.0, 'buffer_radius': 4.0, 'max_label_atoms': UNLIMITED},
     'core4_buffer1': {'core_radius': 4.0, 'buffer_radius': 1.0, 'max_label_atoms': UNLIMITED},
     'core4_buffer3': {'core_radius': 4.0, 'buffer_radius': 3.0, 'max_label_atoms': 130},
 }
@@ -145,10 +146,19 @@ def teacher_of(parent: str) -> Calculator | None:
     return teacher_calculator(load_teacher(sorted(TEACHERS.glob('*.model'))))
 
 
+def replicate(cell: Atoms) -> FrameIndex:
+    """Return the frame that cutouts are cut from: so many cells that no core wraps it."""
+    return index_frame(cell.repeat(np.ceil(LEAST_EDGE_A / cell.cell.lengths()).astype(int)))
+
+
 def cut(job: Job) -> LabelGeometry:
     """Return the label geometry of a job, cut from the replicated parent and relaxed as the settings say."""
-    parent, cell = PARENTS[job.parent], read_parent(job.parent)
-    frame = index_frame(cell.repeat(np.ceil(LEAST_EDGE_A / cell.cell.lengths()).astype(int)))
+    return cut_from(read_parent(job.parent), job)
+
+
+def cut_from(cell: Atoms, job: Job) -> LabelGeometry:
+    """Return the label geometry of a job, cut from another cell than its parent's."""
+    parent, frame = PARENTS[job.parent], replicate(cell)
     settings = job.settings
     chosen = parent.boxes or parent.theory
     theory = LabelTheory(valence=chosen.valence, kpoints_distance=chosen.dft.kpoints_distance)
@@ -194,7 +204,7 @@ def make_jobs() -> Iterator[Job]:
     yield from silane()
     amorphous = SILICON_EPICENTRES['si64_amorphous']
     for atom in amorphous:
-        yield from silicon_sizes('si64_amorphous', atom, ('core0_buffer1', 'core0_buffer3'))
+        yield from silicon_sizes('si64_amorphous', atom, ('core0_buffer1', 'core0_buffer3', 'core0_buffer4'))
     for parent, sizes in BOX_SIZES.items():
         yield from boxes(parent, BOX_EPICENTRES[parent], sizes)
     yield from silicon_sizes('si64_amorphous', amorphous[0], ('core4_buffer1', 'core4_buffer3'))

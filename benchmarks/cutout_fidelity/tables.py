@@ -107,8 +107,23 @@ def read_pieces(work: Path) -> tuple[list[Row], list[Row]]:
         for row in np.flatnonzero(inner):
             square = float((error[row] ** 2).mean())
             known = {'depth': round(float(depth[row]), 3), 'error': round(square**0.5, 4), 'is_core': int(core[row])}
-            atoms.append({**label, **known})
+            atoms.append({**label, **known, 'row': int(rows[row]), **as_columns(piece['forces_eV_per_A'][row])})
     return cutouts, atoms
+
+
+def read_parents(work: Path) -> list[Row]:
+    """Return a row with the force of full DFT for each atom of each finished parent, eV/Å."""
+    found = []
+    for path in sorted((HERE / 'parents').glob('*.xyz')):
+        if (piece := find_piece(work, path.stem)) is not None:
+            forces = enumerate(piece['forces_eV_per_A'])
+            found += [{'parent': path.stem, 'row': row, **as_columns(force)} for row, force in forces]
+    return found
+
+
+def as_columns(force: Iterable[float]) -> Row:
+    """Return a force as three columns."""
+    return {name: round(value, 5) for name, value in zip(('fx', 'fy', 'fz'), force, strict=True)}
 
 
 def write_rows(name: str, rows: list[Row]) -> None:
@@ -229,23 +244,6 @@ def print_tables(cutouts: list[Row]) -> None:
                 print('| ' + ' | '.join(str(row[name]) for name in names) + ' |')
 
 
-def print_teacher() -> None:
-    """Print errors with the teacher as the truth, over all epicentres of a parent, by core, buffer and what moved."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in read_rows('teacher.csv'):
-        key = (row['parent'], row['core'], row['buffer'], row['limit'], row['relaxed'])
-        groups.setdefault(key, []).append(row)
-    if groups:
-        print('\n| teacher: parent | core | buffer | most atoms | relaxed | cutouts | atoms, median | core atoms '
-              '| error (eV/Å) | of the centre | largest |\n|' + '---|' * 11)  # fmt: skip
-    for key, rows in sorted(groups.items()):
-        sizes = [np.median([int(row[name]) for row in rows]) for name in ('n_atoms', 'n_core')]
-        errors = [np.sqrt(np.mean([float(row[name]) ** 2 for row in rows])) for name in ('rms', 'centre')]
-        largest = max(float(row['largest']) for row in rows)
-        numbers = [f'{size:g}' for size in sizes] + [f'{error:.3f}' for error in (*errors, largest)]
-        print(f'| {" | ".join(key)} | {len(rows)} | {" | ".join(numbers)} |')
-
-
 def draw(atoms: list[Row], laws: dict[str, Row]) -> None:
     """Draw errors against depth with the law."""
     import matplotlib
@@ -278,11 +276,11 @@ def main() -> None:
         cutouts, atoms = read_pieces(arguments.work)
         write_rows('dft.csv', cutouts)
         write_rows('atoms.csv', atoms)
+        write_rows('parents.csv', read_parents(arguments.work))
     cutouts, atoms = read_rows('dft.csv'), read_rows('atoms.csv')
     laws = write_law(cutouts, atoms)
     print_tables(cutouts)
     print_laws(laws, atoms)
-    print_teacher()
     if arguments.work is not None:
         print_coarse(arguments.work)
     draw(atoms, laws)
