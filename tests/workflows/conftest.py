@@ -8,6 +8,7 @@ from ase.build import bulk
 
 from aiida_pyacemaker.data.dataset import AtomicDatasetData
 from aiida_pyacemaker.workflows.hierarchical import HierarchicalDistillationWorkChain
+from aiida_pyacemaker.workflows.trainers import read_blocks
 
 PSEUDOS = Path('/usr/share/espresso/pseudo')
 SMALL = {
@@ -55,5 +56,19 @@ def make_builder(task_code, lammps_code, pw_code, teacher, silicon_prototypes, p
             'overrides': {**SMALL, 'validation': {**SMALL['validation'], 'max_attempts': attempts}},
         } | changes
         return HierarchicalDistillationWorkChain.get_builder_from_protocol(values.pop('codes'), **values)
+
+    return make
+
+
+@pytest.fixture
+def make_builder_from(make_builder):
+    """Return a builder of a loop over eight atoms of silicon that starts with what a distillation left."""
+
+    def make(distilled, **overrides):
+        fit = distilled.inputs.fit.get_dict()
+        blocks, rows = read_blocks(distilled.outputs)
+        return make_builder(
+            overrides={**overrides, 'fit': fit}, potential=distilled.outputs.potential, blocks=blocks, rows=rows
+        )
 
     return make

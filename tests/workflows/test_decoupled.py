@@ -1,26 +1,28 @@
 """Two walkers on real engines: one goes on with its MD while DFT labels what halted the other."""
 
 import pytest
-from aiida import orm
 from aiida.engine import run_get_node
-from ase.build import bulk
-
-from aiida_pyacemaker.data.dataset import AtomicDatasetData
-from aiida_pyacemaker.workflows.trainers import read_blocks
 
 HOT, COLD = {'temperature_start_K': 2500.0, 'temperature_end_K': 2500.0}, {
     'temperature_start_K': 20.0, 'temperature_end_K': 20.0,
 }  # fmt: skip
 OVERRIDES = {
     'md': {
-        'n_steps': 200, 'restart_every': 20, 'dump_every': 20, 'soft_start_steps': 10, 'swap_temperature_limit': None,
+        'n_steps': 200,
+        'restart_every': 20,
+        'dump_every': 20,
+        'soft_start_steps': 10,
+        'swap_temperature_limit': None,
     },
     'strategy': {
         'decoupled': True,
         'stride_steps': 60,
         'walkers': [{'md': HOT}, {'md': COLD}],
         'thresholds': {
-            'threshold_add_train': 1.2, 'threshold_call_dft': 2.0, 'threshold_danger': 1e6, 'smooth_steps': 1,
+            'threshold_add_train': 1.2,
+            'threshold_call_dft': 2.0,
+            'threshold_danger': 1e6,
+            'smooth_steps': 1,
         },
         'budget': {'max_rounds': 1, 'max_dft_calls': 2},
     },
@@ -47,18 +49,8 @@ def spans(root, process_label, below=None):
 
 
 @pytest.mark.dft
-def test_md_of_one_walker_runs_while_labels_of_another_are_computed(make_builder, distilled):
-    fit = distilled.inputs.fit.get_dict()
-    blocks, rows = read_blocks(distilled.outputs)
-    builder = make_builder(
-        overrides={**OVERRIDES, 'fit': fit},
-        potential=distilled.outputs.potential,
-        blocks=blocks,
-        rows=rows,
-    )
-    builder.fit = orm.Dict(fit)
-    builder.md_structure = AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43, cubic=True))
-    _, root = run_get_node(builder)
+def test_md_of_one_walker_runs_while_labels_of_another_are_computed(make_builder_from, distilled):
+    _, root = run_get_node(make_builder_from(distilled, **OVERRIDES))
     assert root.exit_status in (0, 602), (root.exit_status, root.exit_message)  # the hot one may halt again
     assert not has_child(root, 'distillation_1')
     halted = next(number for number in range(1, 5) if has_child(root, f'round_{number:02d}_learn'))

@@ -188,7 +188,7 @@ def test_an_event_that_cannot_be_learnt_is_cut_with_a_bigger_core_then_whole_the
     assert asked[0] == asked[1] == {}
     bigger, whole = (CutoutConfig.model_validate(each['walker_1'].get_dict()) for each in asked[2:])
     usual = CutoutConfig.model_validate(script.root.inputs.cutout.get_dict())
-    assert bigger.core_radius - usual.core_radius == pytest.approx(2 * 1.11)  # a bond of silicon
+    assert bigger.core_radius - usual.core_radius == pytest.approx(1.3 * 2.22)  # first neighbours are at 2.35 Å
     assert bigger.max_label_atoms > usual.max_label_atoms and bigger.policy == usual.policy
     assert (whole.policy, whole.core_radius) == ('whole_frame', usual.core_radius)
     summary = summary_of(script)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -128,10 +129,15 @@ def _shifts(frame: FrameIndex, origin: NDArray[np.float64], reach: float) -> lis
     return [np.asarray(shift, dtype=float) for shift in product(*ranges)]
 
 
+def longest_bond(numbers: Sequence[int] | NDArray[np.int64]) -> float:
+    """Return the length (Å) below which any two of these elements are bonded."""
+    return 2 * BOND_FACTOR * float(covalent_radii[np.asarray(numbers)].max())
+
+
 def bonded_neighbours(images: Images) -> tuple[NDArray[np.int64], ...]:
     """Return for each row the rows it is bonded to: closer than ``BOND_FACTOR`` times the covalent sum."""
     radii = covalent_radii[images.numbers]
-    pairs = cKDTree(images.positions).query_pairs(2 * BOND_FACTOR * float(radii.max()), output_type='ndarray')
+    pairs = cKDTree(images.positions).query_pairs(longest_bond(images.numbers), output_type='ndarray')
     lengths = np.linalg.norm(images.positions[pairs[:, 0]] - images.positions[pairs[:, 1]], axis=1)
     pairs = pairs[lengths < BOND_FACTOR * radii[pairs].sum(axis=1)]
     both = np.concatenate([pairs, pairs[:, ::-1]])
@@ -143,5 +149,5 @@ def bonded_neighbours(images: Images) -> tuple[NDArray[np.int64], ...]:
 def smallest_distance_ratio(atoms: Atoms) -> float:
     """Return the smallest distance over covalent sum of any pair, images included (inf where none is near)."""
     radii = covalent_radii[atoms.numbers]
-    first, second, lengths = neighbor_list('ijd', atoms, 2 * BOND_FACTOR * float(radii.max()))
+    first, second, lengths = neighbor_list('ijd', atoms, longest_bond(atoms.numbers))
     return float(np.min(lengths / (radii[first] + radii[second]), initial=np.inf))

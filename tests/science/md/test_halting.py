@@ -49,6 +49,11 @@ TRUTH = {
 }
 
 
+def three_in_a_row(**rule):
+    """Return the rule of the tables, whatever the default streak is."""
+    return ActiveLearningThresholds(**{'smooth_steps': 3, **rule})
+
+
 def run_table(folder, table, persistence, at_setup=QUIET, atoms=FOUR_ATOMS, **rule):
     """Return (kind, check) of the halt that LAMMPS found, or None."""
     evaluator = Table([at_setup, *table])
@@ -57,7 +62,7 @@ def run_table(folder, table, persistence, at_setup=QUIET, atoms=FOUR_ATOMS, **ru
         folder,
         lambda *_: evaluator,
         md={'n_steps': 10 * len(table), 'ensemble': 'nve', 'temperature_start_K': 1e-6},
-        rule={'persistence': persistence, **rule},
+        rule={'persistence': persistence, 'smooth_steps': 3, **rule},
         atoms=atoms,
         elements=elements,
         pair_lines=(PAIR_LINES[0], f'pair_coeff * * potential.yaml potential.asi {" ".join(elements)}'),
@@ -73,7 +78,7 @@ def run_table(folder, table, persistence, at_setup=QUIET, atoms=FOUR_ATOMS, **ru
 
 
 def twin(table, **rule):
-    halt = find_halt(table, ActiveLearningThresholds(**rule))
+    halt = find_halt(table, three_in_a_row(**rule))
     return None if halt is None else (halt.kind, halt.check)
 
 
@@ -131,7 +136,7 @@ def test_the_script_as_it_is_halts_a_stock_program_with_made_up_grades(tmp_path,
     """No engine of ours in between: the text runs in ``lmp``; its ``pace`` lines are replaced and nothing else."""
     table, *wanted = TRUTH[name]
     for persistence, halt in zip(('system', 'atom'), wanted, strict=True):
-        rule = ActiveLearningThresholds(persistence=persistence)
+        rule = three_in_a_row(persistence=persistence)
         assert run_stock(tmp_path / persistence, table, rule, FOUR_ATOMS) == halt, persistence
 
 
@@ -155,7 +160,7 @@ def test_truth_table_of_thresholds_per_element(tmp_path, name):
     atoms.symbols = ['Cu', 'Cu', 'Si', 'Si']
     own = {'per_element': {'Si': {'threshold_call_dft': 20.0, 'threshold_danger': 40.0}}}
     for persistence, halt in zip(('system', 'atom'), wanted, strict=True):
-        rule = ActiveLearningThresholds(persistence=persistence, **own)
+        rule = three_in_a_row(persistence=persistence, **own)
         found = find_halt(table, rule, atoms.numbers)
         assert (None if found is None else (found.kind, found.check)) == halt
         assert run_table(tmp_path / persistence, table, persistence, atoms=atoms, **own) == halt

@@ -40,7 +40,7 @@ class ActiveLearningThresholds(Settings):
     per_element: dict[str, ElementThresholds] = {}
     target_force_error: Positive | None = None
     coverage: float = Field(0.95, gt=0, lt=1)
-    smooth_steps: Count = 3
+    smooth_steps: Count = 2
     check_every: Count = 10
     persistence: Literal['auto', 'system', 'atom'] = 'auto'
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from ase.geometry import get_distances
 from numpy.typing import NDArray
 
 from ..config import ActiveLearningThresholds
 from ..frames import Frames
-from ..images import BOND_FACTOR
+from ..images import longest_bond
 from ..md.events import event_distance, fingerprint
 from ..md.halting import are_over, is_physical, limits
 
@@ -189,4 +188,4 @@ def _of_frame(frames: Frames, row: int, step: int, rule: EpicentreRule, missing:
 
 def core_separation(atoms: Atoms, core_radius: float) -> float:
     """Return the distance (Å) below which two epicentres would buy the same atoms: two cores, and at least a bond."""
-    return max(2 * core_radius, 2 * BOND_FACTOR * float(covalent_radii[atoms.numbers].max()))
+    return max(2 * core_radius, longest_bond(atoms.numbers))

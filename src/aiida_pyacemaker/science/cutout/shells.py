@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config import CutoutConfig
 from ..frames import SHELL_BUFFER, SHELL_CORE, SHELL_FROZEN
-from ..images import BOND_FACTOR, Images, bonded_neighbours, images_near
+from ..images import Images, bonded_neighbours, images_near, longest_bond
 from .label_geometry import CutRequest, TooLargeError
 
 
@@ -40,11 +39,6 @@ class Surroundings:
         if row in self.core:
             return SHELL_CORE
         return SHELL_FROZEN if row in self.protected else SHELL_BUFFER
-
-
-def longest_bond(numbers: Collection[int]) -> float:
-    """Return the length (Å) below which any two of these elements are bonded."""
-    return 2 * BOND_FACTOR * float(covalent_radii[list(numbers)].max())
 
 
 def survey(request: CutRequest, *, margin_bonds: int, reach: float = 0.0) -> Surroundings:

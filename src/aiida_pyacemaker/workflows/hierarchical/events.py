@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_numbers
 
 from ...data.dataset import AtomicDatasetData
 from ...science.config import CutoutConfig, LoopStrategyConfig
+from ...science.images import longest_bond
 from ...science.md.events import fingerprint, same_event
 
 AS_SET, BIGGER_CORE, WHOLE_FRAME, GIVE_UP = range(4)
@@ -80,14 +81,14 @@ def skip_impossible(level: int, n_atoms: int, settings: CutoutConfig) -> int:
 def escalate(settings: CutoutConfig, level: int, elements: Sequence[str]) -> CutoutConfig | None:
     """Return the settings of the cutout at ``level``; ``None``: as set.
 
-    A bigger core has a radius longer by a bond (twice the largest covalent radius), and as many more atoms are
-    allowed as the ball grows.
+    A bigger core has a radius longer by the longest bond, so that a one-atom core takes in its first neighbours, and
+    as many more atoms are allowed as the ball grows.
     """
     if level == AS_SET:
         return None
     if level == WHOLE_FRAME:
         return settings.model_copy(update={'policy': 'whole_frame'})
-    bond = 2 * max(float(covalent_radii[atomic_numbers[element]]) for element in elements)
+    bond = longest_bond([atomic_numbers[element] for element in elements])
     reach = settings.core_radius + settings.buffer_radius
     growth = ((reach + bond) / reach) ** 3
     return settings.model_copy(

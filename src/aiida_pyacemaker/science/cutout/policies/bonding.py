@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ...images import Images, bonded_neighbours, images_near
+from ...images import Images, bonded_neighbours, images_near, longest_bond
 from ..charges import NOBLE, NONMETALS, electronegativity
 from ..label_geometry import CutRequest
-from ..shells import longest_bond
 
 MARGIN_BONDS = 2
 SMALLEST_LOOK_A = 8.0  # less does not tell a molecule at the rim from a network
