@@ -107,6 +107,25 @@ def test_what_is_rejected_is_tried_as_a_whole_frame_and_paid_once(folder):
     assert label.content_digest() == training.content_digest() == ring.select([3]).content_digest()
 
 
+def test_an_atom_in_two_cores_counts_once(folder):
+    """Second neighbours are both ignorant; their cores share the atom between them."""
+    ring = Frames.load('frames.npz')
+    gamma = ring.gamma.copy()
+    second = int(np.argsort(ring.atoms(3).get_distances(12, range(64), mic=True))[7])
+    gamma[ring.span(3)][second] = 5.5
+    ring.with_columns(gamma=gamma).save('frames.npz')
+    sizes = {'core_radius': 3.0, 'buffer_radius': 1.0, 'pre_relaxation_steps': 2, 'max_epicentres': 2}
+    result = folder(cutout={**sizes, 'weigh_by_noise': False, 'whole_frame_cost_ratio': 0.0}, n_epicentres=2)
+    assert result['status'] == 0 and [row['atom'] for row in result['epicentres']] == [12, second], result
+    for name in ('label.npz', 'training.npz'):
+        frames = Frames.load(name)
+        core = frames.shell == SHELL_CORE
+        counts = np.bincount(frames.parent_index[core])
+        assert counts.max() == 2 and counts[[12, second]].tolist() == [1, 1]
+        sums = np.bincount(frames.parent_index[core], weights=frames.force_weight[core])
+        assert np.allclose(sums[counts > 0], 1.0) and np.all(frames.force_weight[~core] == 0.0)
+
+
 @pytest.mark.parametrize('key', ['n_epicentres', 'min_steps_apart'])
 def test_counts_below_one_are_refused_by_name(folder, key):
     result = folder(**{key: 0})

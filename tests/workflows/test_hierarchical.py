@@ -63,6 +63,7 @@ def test_bad_nodes_are_refused_before_submission(
         ({'overrides': {'strategy': {'replay_buffer_size': 7}}}, ('replay_buffer_size', 'trainer.pacemaker')),
         ({'overrides': {'strategy': {'thresholds': both}}}, ('target_force_error', 'both given')),
         ({'overrides': {'md': {'dump_every': 15}}}, ('md.dump_every = 15', 'check_every = 10')),
+        ({'overrides': {'strategy': {'stride_steps': 15}}}, ('strategy.stride_steps = 15', 'allowed: 20 and more')),
         ({'overrides': {'dft': {'ecutwfc': None, 'ecutrho': None}}}, ('dft.ecutwfc', 'no installed family')),
     ]
     single = TeacherModelData.from_files(teacher_files[:1], source='here', licence='MIT')
@@ -114,8 +115,8 @@ def root(make_builder):
 
 @pytest.mark.parametrize(('n_scf', 'status'), [(2, 404), (12, 602)])
 def test_scf_runs_without_a_label_are_paid_all_the_same(root, n_scf, status):
-    """A phase 3 without labels ends the run; its SCFs are booked, and a spent budget is called by its name."""
-    root.ctx.batch = [{'walker': 'walker_1', 'round': 1, 'event': 0, 'level': 0}]
+    """Phase 3 gave no label and nothing is left to try; its SCFs are booked, a spent budget is called by its name."""
+    root.ctx.batch = [{'walker': 'walker_1', 'round': 1, 'event': 0, 'level': 1, 'summary': {'n_atoms': 10_000}}]
     root.ctx.events = [{'fingerprints': [], 'count': 1}]
     root.ctx.learning = finished_child(LearningWorkChain, 401, reports__walker_1={'n_scf': n_scf, 'n_labelled': 0})
     assert root.inspect_learning().status == status

@@ -232,6 +232,32 @@ def test_a_changed_cutout_without_a_label_brings_the_next_change(play):
     assert script.asked['round_04_learn'].escalated['walker_1']['policy'] == 'whole_frame'
 
 
+def test_a_cutout_without_a_label_brings_a_changed_one(play):
+    """A rejected cutout or an SCF that never converged is no reason to end a run."""
+    failed = LearningWorkChain.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
+    stop, script = play({'walker_1': [('halted', 100, VACANCY), ('goal', GOAL, PERFECT)]}, lessons=[failed, {}])
+    assert stop is None
+    assert script.order[1:] == ['round_01_learn', 'round_02_learn', 'round_03_explore']
+    assert [row['step'] for row in summary_of(script)['escalations']] == ['a bigger core']
+
+
+def test_no_label_whatever_is_cut_ends_the_run_with_the_potential(play):
+    failed = LearningWorkChain.exit_codes.ERROR_SUB_PROCESS_FAILED_CUTOUT
+    stop, script = play({'walker_1': [('halted', 100, VACANCY)]}, lessons=[failed] * 3)
+    assert stop.status == 404 and 'potential' in script.root.outputs
+    assert script.asked['round_03_learn'].escalated['walker_1']['policy'] == 'whole_frame'
+
+
+def test_a_walker_that_is_stuck_is_seen_however_far_the_others_come(play):
+    walks = {
+        'walker_1': [('halted', 100 + 10 * count, VACANCY) for count in range(5)],
+        'walker_2': [('stride', 200 * count, PERFECT) for count in range(1, 6)],
+    }
+    stop, script = play(walks, strategy={'stride_steps': 200, 'event_memory_steps': 150})
+    assert (stop.status, 'Event 1' in stop.message) == (603, True)
+    assert len(summary_of(script)['escalations']) == 3
+
+
 def test_a_swap_that_heats_is_taken_back(play):
     """The walker goes on from before the swap with the old potential, and what halts it then is counted again."""
     halts = [('halted', 100, VACANCY), ('overshoot', 150, VACANCY), ('halted', 120, VACANCY), ('goal', GOAL, PERFECT)]

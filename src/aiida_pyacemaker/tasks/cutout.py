@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +32,7 @@ from ..science.cutout.label_noise import noise_weight
 from ..science.cutout.training_geometry import TrainingGeometry
 from ..science.frames import SHELL_CORE, Frames
 from ..science.md.events import fingerprint
-from ..science.md.halting import choose_learning_frame, is_physical
+from ..science.md.halting import choose_learning_frame, is_physical, limits
 from ..science.student import load_student
 from ..science.teacher import load_teacher, teacher_calculator
 from .base import Progress, Task, TaskFailure
@@ -98,7 +99,8 @@ class CutoutTask(Task):
         chosen = choose_learning_frame(frames, list(self.steps), self.thresholds)
         if chosen is not None:
             return chosen
-        peaks = {row: np.nanmax(frames.gamma[frames.span(row)], initial=-1.0) for row in range(len(frames))}
+        grades = frames.gamma / limits(self.thresholds, 'threshold_add_train', frames.numbers)
+        peaks = {row: np.nanmax(grades[frames.span(row)], initial=-1.0) for row in range(len(frames))}
         physical = [row for row in peaks if peaks[row] >= 0 and is_physical(frames, row)]
         if not physical:
             raise TaskFailure('NOTHING_LEFT', 'frames: none of them is both physical and graded')
@@ -151,6 +153,7 @@ class CutoutTask(Task):
         return potential, teacher_calculator(teacher)
 
     def _write(self, frames: Frames, accepted: list[Accepted]) -> None:
+        held = _count_holders(accepted)
         for name in ('label', 'training'):
             parts = [(getattr(cutout, name), epicentre) for epicentre, cutout in accepted]
             shell = np.concatenate([part.shell for part, _ in parts])
@@ -161,7 +164,12 @@ class CutoutTask(Task):
             Frames.from_atoms(
                 [part.atoms for part, _ in parts],
                 shell=shell,
-                force_weight=np.concatenate([self._weights(getattr(cutout, name), cutout) for _, cutout in accepted]),
+                force_weight=np.concatenate(
+                    [
+                        self._weights(getattr(cutout, name), cutout, held[epicentre.frame])
+                        for epicentre, cutout in accepted
+                    ]
+                ),
                 gamma=np.concatenate(gamma),
                 parent_index=np.concatenate([part.parents for part, _ in parts]),
                 config_type=np.array(
@@ -170,15 +178,26 @@ class CutoutTask(Task):
                 group=np.array([epicentre.frame for _, epicentre in parts]),
             ).save(f'{name}.npz')
 
-    def _weights(self, part: LabelGeometry | TrainingGeometry, cutout: Cutout) -> NDArray[np.float64]:
-        """Return (n,) what the force of each atom of ``part`` counts: 0 outside the core."""
+    def _weights(
+        self, part: LabelGeometry | TrainingGeometry, cutout: Cutout, held: Counter[int]
+    ) -> NDArray[np.float64]:
+        """Return (n,) what the force of each atom of ``part`` counts: 0 outside the core, a share in several."""
         weights, core = np.zeros(len(part.shell)), part.shell == SHELL_CORE
         weights[core] = 1.0
         if self.cutout.weigh_by_noise:
             atoms = cutout.label.parents[cutout.label.shell == SHELL_CORE]
             known = dict(zip(atoms.tolist(), noise_weight(cutout.noise).tolist(), strict=True))
             weights[core] = [known[int(atom)] for atom in part.parents[core]]
+        weights[core] /= [held[int(atom)] for atom in part.parents[core]]
         return weights
+
+
+def _count_holders(accepted: list[Accepted]) -> dict[int, Counter[int]]:
+    """Return for each frame in how many cores each of its atoms is: where cores overlap, an atom counts as one."""
+    held: dict[int, Counter[int]] = {epicentre.frame: Counter() for epicentre, _ in accepted}
+    for epicentre, cutout in accepted:
+        held[epicentre.frame].update(cutout.label.parents[cutout.label.shell == SHELL_CORE].tolist())
+    return held
 
 
 def _drop_covered(accepted: list[Accepted]) -> tuple[list[Accepted], list[Accepted]]:

@@ -51,7 +51,7 @@ def test_the_grade_of_every_check_is_how_far_the_members_disagree(run, teacher_f
 def test_doubts_above_the_threshold_halt_the_md(run, teacher_files):
     status, log, frames = run(threshold_add_train=1e-6, threshold_call_dft=2e-6, threshold_danger=100.0)
     assert status == 0, log.error
-    assert log.halts['call'][0] == 30
+    assert log.halts['call'][0] == 20
     assert frames.gamma.max() > 2e-6
 
 

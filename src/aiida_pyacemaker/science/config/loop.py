@@ -42,9 +42,9 @@ class LoopStrategyConfig(Settings):
     walkers: none means one from each frame of `md_structure`. stride_steps: MD steps after which a walker asks for
     the newest potential; ``None``: none, or a tenth of its way when ``decoupled``. decoupled: walkers go on while
     labels are computed; a ``halted_walker`` waits for its labels, or goes back before the excursion with other random
-    forces. Halt number ``max_event_repeats`` on one event within ``event_memory_steps`` MD steps (of all walkers)
-    is cut with a bigger core, the next is labelled whole if the frame has no more than ``cutout.max_frame_atoms``, the
-    next ends the run. use_tiered_oracle: where the committee of teachers is surer than
+    forces. Halt number ``max_event_repeats`` on one event, within ``event_memory_steps`` MD steps of a walker that met
+    it, is cut with a bigger core, the next is labelled whole if the frame has no more than ``cutout.max_frame_atoms``,
+    the next ends the run. use_tiered_oracle: where the committee of teachers is surer than
     ``distillation.uncertainty_threshold`` it labels a halt, DFT elsewhere and when the event comes back.
     """
 

@@ -45,9 +45,9 @@ def choose_epicentres(
     """Return up to ``count`` pairs (atom, number of atoms above ``threshold_add`` it stands for).
 
     Atoms with γ > ``threshold_add`` (a non-finite γ counts as over) are taken from the highest γ down, measured by
-    their threshold; one closer than ``separation`` (Å, minimum image) to a taken atom joins its cluster, so no two
-    cores overlap. Of more clusters than asked for, the first is that of the highest γ and each further one that whose
-    environment is least like those chosen. Nothing above: the atom of highest γ alone.
+    their threshold; one closer than ``separation`` (Å, minimum image) to a taken atom joins its cluster. Of more
+    clusters than asked for, the first is that of the highest γ and each further one that whose environment is least
+    like those chosen. Nothing above: the atom of highest γ alone.
     gamma: (n,) in units of the measure; threshold_add: a number, or (n,).
     """
     ratio = np.where(np.isfinite(gamma), gamma / threshold_add, np.inf)
@@ -89,8 +89,8 @@ class EpicentreRule:
     """How many epicentres are taken, and from where.
 
     thresholds: of γ, an atom above ``threshold_add_train`` may be one; count: in all; max_per_frame: from one frame;
-    core_radius: Å, cores of one frame do not overlap; min_steps_apart: MD steps between two frames that are used;
-    exclude: pairs (step, atom) that were bought before.
+    core_radius: Å, what lies in a core needs none of its own; min_steps_apart: MD steps between two frames that are
+    used; exclude: pairs (step, atom) that were bought before.
     """
 
     thresholds: ActiveLearningThresholds
@@ -187,5 +187,5 @@ def _of_frame(frames: Frames, row: int, step: int, rule: EpicentreRule, missing:
 
 
 def core_separation(atoms: Atoms, core_radius: float) -> float:
-    """Return the distance (Å) below which two epicentres would buy the same atoms: two cores, and at least a bond."""
-    return max(2 * core_radius, longest_bond(atoms.numbers))
+    """Return the distance (Å) below which an atom needs no cutout of its own: a core, and at least a bond."""
+    return max(core_radius, longest_bond(atoms.numbers))

@@ -32,6 +32,17 @@ def check_intervals(md: MdConfig, thresholds: ActiveLearningThresholds) -> str |
     return None
 
 
+def check_stride(stride: int | None, thresholds: ActiveLearningThresholds) -> str | None:
+    """Return why a stretch of ``stride`` MD steps (None: no such end) could never halt: its streak starts empty."""
+    least = thresholds.smooth_steps * thresholds.check_every
+    if stride is None or stride >= least:
+        return None
+    return (
+        f'strategy.stride_steps = {stride}: shorter than a streak of {thresholds.smooth_steps} checks every '
+        f'{thresholds.check_every} steps, so no stretch of MD could call for DFT; allowed: {least} and more'
+    )
+
+
 def check_box(md: MdConfig, pbc: Sequence[bool]) -> str | None:
     """Return what is wrong with a barostat on this box: it cannot scale a side that is not periodic."""
     if md.ensemble == 'npt' and not all(pbc):

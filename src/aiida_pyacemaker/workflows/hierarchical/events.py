@@ -11,9 +11,10 @@ from aiida.engine import calcfunction
 from ase.data import atomic_numbers
 
 from ...data.dataset import AtomicDatasetData
-from ...science.config import CutoutConfig, LoopStrategyConfig
+from ...science.config import ActiveLearningThresholds, CutoutConfig, LoopStrategyConfig
 from ...science.images import longest_bond
 from ...science.md.events import fingerprint, same_event
+from ...science.md.halting import limits
 
 AS_SET, BIGGER_CORE, WHOLE_FRAME, GIVE_UP = range(4)
 LEVELS = ('as set', 'a bigger core', 'a label of the whole frame', 'the end of the run')
@@ -22,12 +23,13 @@ Event = dict[str, Any]
 
 
 @calcfunction
-def describe_halt(frames: AtomicDatasetData, summary: orm.Dict) -> orm.Dict:
-    """Return atom, MD step, γ and fingerprint of what the halt teaches: the highest γ of the learning frame."""
+def describe_halt(frames: AtomicDatasetData, summary: orm.Dict, thresholds: orm.Dict) -> orm.Dict:
+    """Return atom, MD step, γ and fingerprint of what the halt teaches: the highest γ, by threshold, of its frame."""
     row = summary['learning_row']
     frame = frames[row]
+    rule = ActiveLearningThresholds.model_validate(thresholds.get_dict())
     gamma = np.where(np.isfinite(frame.gamma), frame.gamma, np.inf)
-    atom = int(np.argmax(gamma))
+    atom = int(np.argmax(gamma / limits(rule, 'threshold_add_train', frame.numbers)))
     return orm.Dict(
         {
             'step': summary['frame_steps'][row],
@@ -50,26 +52,31 @@ def find_event(events: Sequence[Event], found: Sequence[float]) -> int | None:
 def new_event(halt: Mapping[str, Any]) -> Event:
     """Return an event that has not been counted yet.
 
-    `count`: halts on it that were to be learnt; `walked`: MD steps of all walkers at the last of them; `learnt`:
-    generation of potentials that knows it (``None``: its labels are pending); `step`, `atom`: where it was first met.
+    `count`: halts on it that were to be learnt; `walker`: who met it last, `walked`: MD steps that each walker had made
+    then; `learnt`: generation of potentials that knows it (``None``: its labels are pending); `step`, `atom`: where it
+    was first met.
     """
     return {
         'fingerprints': [halt['fingerprint']],
         'step': halt['step'],
         'atom': halt['atom'],
         'count': 0,
-        'walked': 0,
+        'walker': None,
+        'walked': {},
         'learnt': None,
     }
 
 
-def count_halt(event: Event, walked: int, strategy: LoopStrategyConfig) -> int:
-    """Count a halt on ``event`` after ``walked`` MD steps of all walkers; return the level of its cutout."""
-    if walked - event['walked'] > strategy.event_memory_steps:
-        event['count'] = 0  # MD came far in between: it is met again, not stuck
-    event['count'] += 1
-    event['walked'] = walked
-    event['learnt'] = None
+def count_halt(event: Event, walker: str, walked: Mapping[str, int], strategy: LoopStrategyConfig) -> int:
+    """Count a halt of ``walker`` on ``event``; return the level of its cutout.
+
+    walked: MD steps that each walker has made. How far others came says nothing about one that is stuck: halts are
+    forgotten when both this walker and the one that met the event last have come far since.
+    """
+    since = [walked[name] - event['walked'].get(name, 0) for name in (walker, event['walker']) if name is not None]
+    if min(since) > strategy.event_memory_steps:
+        event['count'] = 0
+    event.update(count=event['count'] + 1, walker=walker, walked=dict(walked), learnt=None)
     return min(max(AS_SET, int(event['count']) - strategy.max_event_repeats + 1), GIVE_UP)
 
 

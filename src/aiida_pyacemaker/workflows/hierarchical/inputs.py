@@ -13,7 +13,7 @@ from ...data.dataset import AtomicDatasetData
 from ...data.teacher import TeacherModelData
 from ...science import config
 from ...science.cutout import cap_elements, cap_pseudos
-from ...science.md.checks import check_box, check_intervals
+from ...science.md.checks import check_box, check_intervals, check_stride
 from ..dft.ports import add_pw_ports, validate_pseudos
 from ..dft.scf_inputs import find_cutoffs
 from ..input_checks import check_elements, check_overlap
@@ -129,6 +129,7 @@ def _check_settings(inputs: dict[str, Any]) -> str | None:
     for walker in walkers.values():
         md = config.MdConfig.model_validate(merge(shared, walker['md']))
         message = check_intervals(md, strategy.thresholds) or check_box(md, boxes[walker['structure']])
+        message = message or check_stride(walker['stride'], strategy.thresholds)
         if message:
             return message
     message = _check_target(inputs) or validate_measure(strategy.thresholds, inputs, inputs['elements'].get_list())

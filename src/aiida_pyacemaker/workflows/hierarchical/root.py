@@ -101,7 +101,7 @@ class HierarchicalDistillationWorkChain(RoundSteps, WorkChain):
     def setup(self) -> None:
         """Read the settings; nothing is known yet."""
         self.ctx.attempt = self.ctx.round = self.ctx.generation = 0
-        self.ctx.lessons = self.ctx.spent = self.ctx.walked = 0
+        self.ctx.lessons = self.ctx.spent = 0
         self.ctx.gates_passed = False
         self.ctx.best_failures = self.ctx.previous = None
         self.ctx.label_datasets, self.ctx.records = {}, {}

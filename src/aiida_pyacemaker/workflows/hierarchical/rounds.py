@@ -23,7 +23,7 @@ class RoundSteps(Endings):
     """Mixin of the root: its steps from the first MD to the last update.
 
     In ``ctx``: `walkers` by name; `queue`, halts that are to be learnt; `batch`, those that are being learnt; `events`,
-    all that was ever queued; `generation`, how often the potential was updated; `walked`, MD steps of all walkers.
+    all that was ever queued; `generation`, how often the potential was updated.
     """
 
     def should_explore(self) -> bool:
@@ -83,7 +83,7 @@ class RoundSteps(Endings):
             summary = child.outputs.summary
             self.ctx.records[self._label('explore', name)] = summary
             last = summary['last_step'] or 0
-            self.ctx.walked += max(0, last - walker['step'])
+            walker['walked'] += max(0, last - walker['step'])
             walker['step'] = summary.get('resume_step', last)  # earlier than the last after an unphysical end
             if summary.get('swap'):
                 told = {'rejected': summary['outcome'] == 'overshoot'}
@@ -113,7 +113,8 @@ class RoundSteps(Endings):
         """Queue a halt, unless its labels are pending or came while it walked; return an exit code at a dead end."""
         walker, outputs = self.ctx.walkers[name], child.outputs
         label = self._label('event', name)
-        halt = call_once(self, label, events.describe_halt, outputs.frames, outputs.summary).get_dict()
+        halt = call_once(self, label, events.describe_halt, outputs.frames, outputs.summary, self._thresholds())
+        halt = halt.get_dict()
         known = events.find_event(self.ctx.events, halt['fingerprint'])
         walker['state'] = WAITING
         if known is not None and self._is_bought(known, walker['generation']):
@@ -122,7 +123,8 @@ class RoundSteps(Endings):
             known = len(self.ctx.events)
             self.ctx.events.append(events.new_event(halt))
         strategy = self.read_settings('strategy')
-        level = events.count_halt(self.ctx.events[known], self.ctx.walked, strategy)
+        walked = {each: other['walked'] for each, other in self.ctx.walkers.items()}
+        level = events.count_halt(self.ctx.events[known], name, walked, strategy)
         stop = self._queue_at(known, level, {
             'walker': name, 'round': self.ctx.round, 'frames': outputs.frames, 'summary': outputs.summary
         })  # fmt: skip
@@ -149,7 +151,7 @@ class RoundSteps(Endings):
         level = events.skip_impossible(level, halt['summary']['n_atoms'], settings)
         if level > events.AS_SET:
             words = events.LEVELS[level]
-            self.report(f'event {number + 1} halted MD {event["count"]} times: next is {words}')
+            self.report(f'event {number + 1}, met {event["count"]} times: next is {words}')
             self.ctx.escalations.append(
                 {'round': halt['round'], 'walker': halt['walker'], 'event': number + 1, 'step': words}
             )
@@ -239,20 +241,20 @@ class RoundSteps(Endings):
         """Return the exit code of a failed phase 3 or 4."""
         if child.exit_status == LearningWorkChain.exit_codes.ERROR_SUB_PROCESS_FAILED_FINETUNE.status:
             return self.give_up(child, self.exit_codes.ERROR_SUB_PROCESS_FAILED_FINETUNE)
-        if not self.spent_budget() and all(halt['level'] > events.AS_SET for halt in batch):
-            self.report(f'no label of a cutout that was changed: {child.exit_message}')
-            return self._cut_differently(batch)
-        return self.stop_without_label(child)
-
-    def _cut_differently(self, batch: list[dict[str, Any]]) -> Any:
-        """Queue halts again whose changed cutouts gave no label, each at its next level, if it has one."""
-        for halt in batch:
-            event = self.ctx.events[halt['event']]
-            event['count'] += 1
-            stop = self._queue_at(halt['event'], halt['level'] + 1, {**halt, 'round': self.ctx.round + 1})
-            if stop:
-                return stop
+        if self.spent_budget():
+            return self.stop_without_label(child)
+        self.report(f'no label: {child.exit_message}')
+        levels = [self._next_level(halt) for halt in batch]
+        if events.GIVE_UP in levels:
+            return self.stop_without_label(child)
+        for halt, level in zip(batch, levels, strict=True):
+            self.ctx.events[halt['event']]['count'] += 1
+            self._queue_at(halt['event'], level, {**halt, 'round': self.ctx.round + 1})
         return None
+
+    def _next_level(self, halt: dict[str, Any]) -> int:
+        """Return the level of the cutout that comes after one without a label."""
+        return events.skip_impossible(halt['level'] + 1, halt['summary']['n_atoms'], self.read_settings('cutout'))
 
     # words -----------------------------------------------------------------------------------------------------------
 

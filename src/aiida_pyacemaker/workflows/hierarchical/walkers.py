@@ -17,9 +17,10 @@ Walker = dict[str, Any]
 def make_walkers(strategy: LoopStrategyConfig, n_structures: int, md: Mapping[str, Any]) -> dict[str, Walker]:
     """Return the walkers by name, `walker_1` on: those of the settings, or one from each structure.
 
-    A walker: `structure` (row), `md` (settings over the shared ones), `goal` and `step` (MD steps), `stride` (steps or
-    ``None``), `state`, `restart`, `potential` and `generation` of its last stretch and the potential `before` (``None``
-    before the first), `shaken` when other random forces are to lead it elsewhere.
+    A walker: `structure` (row), `md` (settings over the shared ones), `goal`, `step` and `walked` (MD steps; what is
+    walked twice counts twice), `stride` (steps or ``None``), `state`, `restart`, `potential` and `generation` of its
+    last stretch and the potential `before` (``None`` before the first), `shaken` when other random forces are to lead
+    it elsewhere.
     Raises ``ValueError`` for a structure that does not exist.
     """
     configs = strategy.walkers or tuple(WalkerConfig(structure=row) for row in range(n_structures))
@@ -43,6 +44,7 @@ def _make_walker(config: WalkerConfig, strategy: LoopStrategyConfig, shared: Map
         'md': dict(config.md),
         'goal': md.n_steps,
         'step': 0,
+        'walked': 0,
         'stride': stride,
         'state': READY,
         'restart': None,
