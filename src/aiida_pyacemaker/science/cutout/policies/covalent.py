@@ -80,21 +80,22 @@ def in_cube(numbers: np.ndarray, positions: np.ndarray, config: CutoutConfig) ->
 
 def _fit_in(near: Surroundings, request: CutRequest) -> Cluster:
     """Return the largest cluster within ``max_label_atoms``, with caps and an even number of electrons if possible."""
-    config, inner = request.config, set(near.protected) | _almost_bonded(near)
+    config, inner = request.config, _with_hosts(near, set(near.protected) | _almost_bonded(near))
 
     def close(members: set[int]) -> Cluster:
         return _close_with_caps(near, members, request)
 
     for count in range(len(near.buffer), -1, -1):
-        members = close_boundary(
-            inner | set(near.buffer[:count]), inner, near.neighbours, max_atoms=config.max_label_atoms
-        )
+        members = _with_hosts(near, inner | set(near.buffer[:count]))
+        members = close_boundary(members, inner, near.neighbours, max_atoms=config.max_label_atoms)
         cluster = close(members)
         if len(cluster.members) + len(cluster.caps) <= config.max_label_atoms:
             if not config.enable_passivation:
                 return cluster
+            cluster = make_even(near, cluster, config, electrons=partial(_electrons, near, request), close=close)
+            _check_hydrogens(near, cluster)
             _check_hosts(near, cluster, request)
-            return make_even(near, cluster, config, electrons=partial(_electrons, near, request), close=close)
+            return cluster
     raise TooLargeError(
         f'core and first neighbours need {len(cluster.members) + len(cluster.caps)} atoms with caps, max_label_atoms '
         f'is {config.max_label_atoms}: raise it or lower core_radius'
@@ -106,6 +107,18 @@ def _almost_bonded(near: Surroundings) -> set[int]:
     tree = cKDTree(near.images.positions[sorted(near.core)])
     gaps = tree.query(near.images.positions)[0]
     return set(np.flatnonzero(gaps <= ALMOST_BONDED * near.bond).tolist())
+
+
+def _with_hosts(near: Surroundings, rows: set[int]) -> set[int]:
+    """Return the rows with what their hydrogens and their atoms of one bond hang on: a cap instead would make H2."""
+    hanging = [row for row in rows if near.images.numbers[row] == 1 or len(near.neighbours[row]) == 1]
+    return rows | {int(host) for row in hanging for host in near.neighbours[row]}
+
+
+def _check_hydrogens(near: Surroundings, cluster: Cluster) -> None:
+    """Refuse a cap on a hydrogen."""
+    if (near.images.numbers[cluster.caps.hosts] == 1).any():
+        raise RejectedCutoutError('a bond of a hydrogen is cut, and a cap on it would make H2')
 
 
 def _electrons(near: Surroundings, request: CutRequest, cluster: Cluster) -> float:

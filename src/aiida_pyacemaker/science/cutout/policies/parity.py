@@ -87,7 +87,7 @@ def _capped(near: Surroundings, cluster: Cluster, config: CutoutConfig) -> Itera
     """Yield the cluster with one more cap, opposite to the bonds of an atom that misses one."""
     number = atomic_numbers[config.passivation_element]
     for row in sorted(cluster.members - near.protected):
-        if not _misses_neighbour(near, row):
+        if near.images.numbers[row] == 1 or not len(near.neighbours[row]) or not _misses_neighbour(near, row):
             continue
         place = _opposite(near, row, number)
         others = np.concatenate([near.images.positions[sorted(cluster.members - {row})], cluster.caps.positions])
