@@ -192,6 +192,18 @@ def test_forces_that_are_not_finite_between_two_checks_end_the_run(tmp_path):
     assert record.summary['frame_steps'] == [0, 10]
 
 
+def test_a_check_without_a_finite_grade_is_no_grade_of_zero(tmp_path):
+    """Our engine's maximum is then infinite; LAMMPS' own drops what is no number, and starts from -1e20."""
+    evaluator = Table([[0.0] * 4, [np.nan] * 4])
+    atoms = Atoms('Cu4', positions=np.eye(4, 3) * 4.0, cell=[8.0] * 3, pbc=True)
+    md = {'n_steps': 30, 'ensemble': 'nve', 'temperature_start_K': 1e-6}
+    _, log = run_segment(tmp_path, lambda *_: evaluator, md=md, atoms=atoms)
+    assert record_of(tmp_path, log, md=md)[0].summary['largest_gamma'] == np.inf
+    (tmp_path / 'gamma.log').write_text('# step max_gamma n_add n_call n_danger\n10 -1e+20 4 4 4\n')
+    record, _ = record_of(tmp_path, log, md=md)
+    assert (record.outcome, record.summary['largest_gamma']) == ('danger', None)
+
+
 def test_a_wall_limit_is_a_soft_end(tmp_path):
     md = {'n_steps': 10_000_000, 'ensemble': 'nve', 'dump_every': 1000}
     status, log = run_segment(tmp_path, load_student, md=md, wall_seconds=1.0)

@@ -57,7 +57,7 @@ def read_segment(folder: Path, log: LogRecord, checks: Columns, plan: Plan) -> S
         'until_step': plan.until_step,
         'halts': {name: {'step': step, 'value': value} for name, (step, value) in log.halts.items()},
         'n_checks': len(checks['step']),
-        'largest_gamma': float(checks['max_gamma'].max(initial=0.0)),
+        'largest_gamma': _largest_gamma(checks),
         'n_checks_over_add': int(np.count_nonzero(checks['n_over_add'])),
         'n_checks_over_call': int(np.count_nonzero(checks['n_over_call'])),
         'n_checks_over_danger': int(np.count_nonzero(checks['n_over_danger'])),
@@ -78,6 +78,13 @@ def read_segment(folder: Path, log: LogRecord, checks: Columns, plan: Plan) -> S
         'microseconds_per_atom_step': 1e6 * log.seconds / (log.n_steps * n_atoms) if log.n_steps else None,
     }
     return SegmentRecord(outcome=outcome, frames=frames, summary=summary, restart_previous=restart)
+
+
+def _largest_gamma(checks: Columns) -> float | None:
+    """Return the largest γ of all checks, 0 without any; None where no atom of a check had a finite one."""
+    if np.any((checks['max_gamma'] <= 0) & (checks['n_over_danger'] > 0)):  # LAMMPS' maximum drops what is no number
+        return None
+    return float(checks['max_gamma'].max(initial=0.0))
 
 
 def _outcome(log: LogRecord, plan: Plan) -> Outcome | None:
