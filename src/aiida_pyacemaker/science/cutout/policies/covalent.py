@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import numpy as np
@@ -13,18 +13,22 @@ from scipy.spatial import cKDTree
 from ...config import CutoutConfig
 from ...frames import SHELL_CAP
 from ..caps import FULL_VALENCE, Caps, clashing_pairs, close_boundary, merge_clashing, place_caps
+from ..charges import NONMETALS
 from ..label_geometry import CutRequest, LabelGeometry, RejectedCutoutError, TooLargeError
 from ..shells import Surroundings, survey
 from .parity import Cluster, make_even
 
 # electrons that an atom brings into four bonds; an atom of the fourth group brings one into each
 BONDING_ELECTRONS = {
+    **dict.fromkeys(('Cu', 'Ag'), 1),
     **dict.fromkeys(('Be', 'Mg', 'Zn', 'Cd', 'Hg'), 2),
     **dict.fromkeys(('B', 'Al', 'Ga', 'In'), 3),
     **dict.fromkeys(('N', 'P', 'As', 'Sb'), 5),
+    **dict.fromkeys(('C', 'Si', 'Ge', 'Sn'), 4),
     **dict.fromkeys(('O', 'S', 'Se', 'Te'), 6),
+    **dict.fromkeys(('F', 'Cl', 'Br', 'I'), 7),
 }
-GROUP_IV = frozenset(('C', 'Si', 'Ge', 'Sn'))
+PAIR_ELECTRONS = 8  # of two elements that share four bonds each: two electrons a bond
 ALMOST_BONDED = 1.15  # of the longest bond, 3.3 Å in silicon; the second neighbours of diamond are at 1.33 of it
 MARGIN_BONDS = 4  # bonds beyond the buffer that must be known to judge the boundary
 
@@ -60,15 +64,13 @@ def cut_covalent(request: CutRequest) -> LabelGeometry:
 
 
 def fractional_hosts(elements: Collection[str]) -> frozenset[str]:
-    """Return the elements whose cut bonds are closed by caps of fractional charge: those of III-V and II-VI crystals.
+    """Return the elements whose cut bonds are closed by caps of fractional charge: of III-V, II-VI and I-VII crystals.
 
-    Empty unless donors and acceptors of electrons are both there: oxygen in quartz has bonds of its own.
+    Those with a partner among ``elements`` that brings what they lack to eight: oxygen in quartz has bonds of its own.
     """
-    others = set(elements) - GROUP_IV - {'H'}
-    brought = [BONDING_ELECTRONS.get(element, 0) for element in others]
-    if not brought or min(brought) == 0 or min(brought) > 3 or max(brought) < 5:
-        return frozenset()
-    return frozenset(others)
+    brought = {element: BONDING_ELECTRONS[element] for element in elements if element in BONDING_ELECTRONS}
+    partners = {PAIR_ELECTRONS - count for count in brought.values()}
+    return frozenset(element for element, count in brought.items() if count in partners and count != FULL_VALENCE)
 
 
 def in_cube(numbers: np.ndarray, positions: np.ndarray, config: CutoutConfig) -> Atoms:
@@ -131,18 +133,42 @@ def _electrons(near: Surroundings, request: CutRequest, cluster: Cluster) -> flo
 
 
 def _check_hosts(near: Surroundings, cluster: Cluster, request: CutRequest) -> None:
-    """Refuse a cap of whole charge where the bond needs a fractional one."""
+    """Refuse a cap of whole charge where the bond needs a fractional one, and any cap whose charge no rule gives."""
     if not request.config.fractional_caps:
         return
-    needing = fractional_hosts({chemical_symbols[number] for number in near.images.numbers})
-    for row in np.unique(cluster.caps.hosts):
-        number = int(near.images.numbers[row])
-        fractional = chemical_symbols[number] in needing and len(near.neighbours[row]) == FULL_VALENCE
-        if fractional and number not in request.theory.cap_charges:
-            raise RejectedCutoutError(
-                f'a cap on {chemical_symbols[number]} needs a charge of its own: give a pseudopotential H{number}, or '
-                'set fractional_caps false'
-            )
+    symbols = [chemical_symbols[number] for number in near.images.numbers]
+    brought = {BONDING_ELECTRONS.get(symbol, FULL_VALENCE) for symbol in symbols}
+    is_compound = min(brought) < FULL_VALENCE < max(brought)
+    for host, replaced in zip(cluster.caps.hosts.tolist(), cluster.caps.replaced.tolist(), strict=True):
+        ends = (symbols[host], symbols[replaced])
+        for symbol in ends:
+            if symbol not in NONMETALS and symbol not in BONDING_ELECTRONS:
+                raise RejectedCutoutError(f'no rule gives the charge of a cap where a bond of {symbol} is cut')
+        is_tetrahedral = any(len(near.neighbours[row]) == FULL_VALENCE for row in (host, replaced))
+        if is_compound and is_tetrahedral and host != replaced:
+            _check_bond(*ends)
+        _check_charge(near, host, is_compound=is_compound, charges=request.theory.cap_charges)
+
+
+def _check_bond(host: str, replaced: str) -> None:
+    """Refuse a cut bond that did not have two electrons: what its cap brings would leave the cluster a charge."""
+    counts = [BONDING_ELECTRONS.get(symbol, FULL_VALENCE) for symbol in (host, replaced)]
+    if FULL_VALENCE not in counts and sum(counts) != PAIR_ELECTRONS:
+        raise RejectedCutoutError(
+            f'a cut bond of {host} and {replaced} has {sum(counts) / FULL_VALENCE:g} electrons, caps make it two'
+        )
+
+
+def _check_charge(near: Surroundings, host: int, *, is_compound: bool, charges: Mapping[int, float]) -> None:
+    """Refuse a host that asks for a fractional cap when there is no pseudopotential of that."""
+    number = int(near.images.numbers[host])
+    symbol = chemical_symbols[number]
+    needs_one = is_compound and BONDING_ELECTRONS.get(symbol, FULL_VALENCE) != FULL_VALENCE
+    if needs_one and len(near.neighbours[host]) == FULL_VALENCE and number not in charges:
+        raise RejectedCutoutError(
+            f'a cap on {symbol} needs a charge of its own: give a pseudopotential H{number}, or set fractional_caps '
+            'false'
+        )
 
 
 def _close_with_caps(near: Surroundings, members: set[int], request: CutRequest) -> Cluster:
