@@ -98,6 +98,15 @@ def copper_slab():
     return shaken(fcc111('Cu', (8, 8, 3), vacuum=8.0), 0.06)
 
 
+def magnesia_slab_with_vacancies():
+    """One of each ion is missing, far from one another: the slab is neutral, a patch of it need not be."""
+    atoms = bulk('MgO', 'rocksalt', a=4.21, cubic=True) * (5, 5, 2)
+    oxygen, magnesium = np.flatnonzero(atoms.numbers == 8)[10], np.flatnonzero(atoms.numbers == 12)[77]
+    del atoms[[oxygen, magnesium]]
+    atoms.center(vacuum=7.0, axis=2)
+    return shaken(atoms, 0.05, 3)
+
+
 def graphene_layer():
     atoms = shaken(graphene(size=(8, 8, 1), vacuum=8.0), 0.04)
     atoms.pbc = True

@@ -13,6 +13,7 @@ from cutout_parents import (
     gallium_arsenide,
     graphene_layer,
     iron,
+    magnesia_slab_with_vacancies,
     magnesia_with_vacancies,
     methane,
     molybdenum_disulfide,
@@ -47,6 +48,7 @@ CASES = [
     (iron, 'metal'),
     (copper_liquid, 'metal'),
     (magnesia_with_vacancies, 'ionic'),
+    (magnesia_slab_with_vacancies, 'surface'),
     (copper_slab, 'surface'),
     (graphene_layer, 'surface'),
     (molybdenum_disulfide, 'surface'),
@@ -147,6 +149,19 @@ def test_ions_add_up_to_no_charge():
     report = cutout.report['label']
     assert report['formal_charge'] == 0 and report['oxidation_states'] == {'Mg': 2, 'O': -2}
     assert report['n_ions_left_out'] in (0, 1)
+
+
+def test_a_patch_of_an_ionic_slab_adds_up_to_no_charge():
+    frame = magnesia_slab_with_vacancies()
+    bench = prepare(frame)
+    left_out = []
+    for epicentre in range(0, len(frame), 40):
+        cutout = cut_out(bench, epicentre, ONE_ATOM)
+        numbers, report = cutout.label.atoms.numbers, cutout.report['label']
+        assert cutout.policy == 'surface' and (numbers == 12).sum() == (numbers == 8).sum()
+        assert report['formal_charge'] == 0 and report['oxidation_states'] == {'Mg': 2, 'O': -2}
+        left_out.append(report['n_ions_left_out'])
+    assert set(left_out) == {0, 1}
 
 
 def test_seams_of_a_liquid_are_handed_to_the_teacher():

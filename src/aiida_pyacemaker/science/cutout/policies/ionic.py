@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -36,15 +38,11 @@ def cut_ionic(request: CutRequest) -> LabelGeometry:
     excess are left out at the seams, the furthest from the core first. Raises :class:`RejectedCutoutError` when no
     oxidation states make the frame neutral, or no ions can be left out.
     """
-    states, frame_charge = formal_charges(request.frame.atoms.numbers)
+    ions = formal_charges(request.frame.atoms.numbers)
     near, box, density = find_box(request)
-    box, n_removed = _neutralise(near, box, states, frame_charge)
+    box, charges = neutralise(near, box, *ions)
     label = assemble_box(near, box, policy='ionic', pbc=(True, True, True), density=density)
-    charge = int(sum(states[int(number)] for number in label.atoms.numbers))
-    told = {chemical_symbols[number]: state for number, state in states.items()}
-    return replace(
-        label, report={**label.report, 'formal_charge': charge, 'oxidation_states': told, 'n_ions_left_out': n_removed}
-    )
+    return replace(label, report={**label.report, **charges})
 
 
 def formal_charges(numbers: NDArray[np.int64]) -> tuple[dict[int, int], int]:
@@ -68,12 +66,26 @@ def formal_charges(numbers: NDArray[np.int64]) -> tuple[dict[int, int], int]:
     return dict(zip(elements.tolist(), best, strict=True)), charge
 
 
-def _neutralise(near: Surroundings, box: Box, states: dict[int, int], frame_charge: int) -> tuple[Box, int]:
-    """Return the box without the ions that it has too many of, and how many were left out."""
+def neutralise(
+    near: Surroundings, box: Box, states: Mapping[int, int], frame_charge: int
+) -> tuple[Box, dict[str, Any]]:
+    """Return the box without the ions that it has too many of, and its charges for the report.
+
+    states, frame_charge: of :func:`formal_charges`. Raises :class:`RejectedCutoutError` when no ions can be left out.
+    """
+    told = {chemical_symbols[number]: state for number, state in states.items()}
     charges = np.array([states[int(number)] for number in near.images.numbers[box.rows]])
     excess = int(charges.sum())
-    if excess in (0, frame_charge):
-        return box, 0
+    removed: list[int] = []
+    if excess not in (0, frame_charge):
+        removed, excess = _superfluous(near, box, charges), 0
+    report = {'formal_charge': excess, 'oxidation_states': told, 'n_ions_left_out': len(removed)}
+    return replace(box, rows=np.delete(box.rows, removed)), report
+
+
+def _superfluous(near: Surroundings, box: Box, charges: NDArray[np.int64]) -> list[int]:
+    """Return the places of the outermost ions that take the charge of the box with them; charges: (rows,) e."""
+    excess = int(charges.sum())
     distances = np.linalg.norm(near.images.positions[box.rows], axis=1)
     removed: list[int] = []
     for place in np.argsort(-distances, kind='stable').tolist():
@@ -83,7 +95,7 @@ def _neutralise(near: Surroundings, box: Box, states: dict[int, int], frame_char
         removed.append(place)
         excess -= int(charges[place])
         if excess == 0:
-            return replace(box, rows=np.delete(box.rows, removed)), len(removed)
+            return removed
     raise RejectedCutoutError(
         f'the box has a formal charge of {int(charges.sum()):+d} e that no ion of it can take away'
     )
