@@ -36,10 +36,11 @@ def test_a_potential_that_cannot_learn_an_event(make_builder_from, distilled):
         'a bigger core', 'a label of the whole frame', 'the end of the run'
     ]  # fmt: skip
     cut = [node for node in root.called_descendants if node.process_label == 'CutoutWorkChain']
-    labels = [node.outputs.label_dataset.get_frames() for node in sorted(cut, key=lambda node: node.pk)]
+    cut.sort(key=lambda node: node.pk)
+    labels, trained = ([node.outputs[f'{kind}_dataset'].get_frames() for node in cut] for kind in ('label', 'training'))
     assert [np.count_nonzero(frames.shell == SHELL_CORE) for frames in labels] == [1, 1, 5, 64]
     assert len(labels[2].numbers) > len(labels[1].numbers) == 17
-    assert [bool(frames.label_mask[0] & HAS_ENERGY) for frames in labels] == [False, False, False, True]
+    assert [bool(frames.label_mask[0] & HAS_ENERGY) for frames in trained] == [False, False, False, True]
     paid = [node for node in root.called_descendants if node.process_label == 'PwCalculation']
     assert summary['n_dft_calls'] == len(paid) == 4
     assert root.outputs.potential.uuid != distilled.outputs.potential.uuid, 'what was learnt is not lost'
