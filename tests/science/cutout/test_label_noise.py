@@ -5,7 +5,8 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, molecule
 
 from aiida_pyacemaker.science import cutout
 from aiida_pyacemaker.science.config import CutoutConfig
@@ -15,6 +16,7 @@ from aiida_pyacemaker.science.cutout.label_noise import (
     TABLE,
     core_depths,
     core_noise,
+    depth_scale,
     label_noise,
     noise_law,
     noise_weight,
@@ -81,6 +83,40 @@ def test_depth_has_an_end():
     lonely = index_frame(small.atoms[[0]])
     lonely.atoms.pbc = False
     assert core_depths(lonely, 0, cut(lonely, 'whole_frame')) == pytest.approx([FURTHEST_A])
+
+
+def test_depth_counts_in_bonds():
+    """Of the same cluster in diamond and in silicon, the noise is alike, though its depth in Å is two thirds."""
+    noises = []
+    for element, edge in (('Si', A0), ('C', 3.57), ('Ge', 5.66)):
+        crystal = index_frame(bulk(element, 'diamond', a=edge, cubic=True).repeat(5))
+        label = cut(crystal, core_radius=0.0, buffer_radius=0.3)
+        assert label.atoms.get_chemical_formula() in {f'H12{element}5', f'{element}5H12'}
+        noises.append(core_noise(crystal, 0, label)[0])
+        if element == 'Si':
+            assert depth_scale(label) == pytest.approx(1.0)
+    assert noises == pytest.approx([noises[0]] * 3, rel=0.5)
+    # C5H12 out of diamond, every atom displaced by 0.06 Å: DFT found 0.29 eV/Å (two atoms, pw.x)
+    assert noises[1] == pytest.approx(0.29, rel=0.5)
+
+
+def gas(element, edge=4.3):
+    frame = bulk(element, 'fcc', a=edge * 2**0.5, cubic=True).repeat(4)
+    frame.numbers[:] = Atoms(element).numbers[0]
+    return index_frame(frame)
+
+
+def test_depth_between_molecules_counts_in_contacts():
+    silane = molecule('SiH4')
+    silane.set_cell([20.0] * 3)
+    silane.pbc = True
+    assert depth_scale(cut(index_frame(silane), 'molecular', core_radius=0.0)) == pytest.approx(1.0)
+    xenon = gas('Xe')
+    label = cut(xenon, 'molecular', core_radius=0.0, buffer_radius=4.0)
+    assert 0.5 < depth_scale(label) < 0.8
+    assert core_noise(xenon, 0, label)[0] > 2 * noise_law('molecular').at_depth(core_depths(xenon, 0, label))[0]
+    radon = gas('Rn')
+    assert np.isnan(core_noise(radon, 0, cut(radon, 'molecular', core_radius=0.0, buffer_radius=4.0))).all()
 
 
 def test_weight_is_one_without_noise_and_inverse_square_beyond_the_accuracy():

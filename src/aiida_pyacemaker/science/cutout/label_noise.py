@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
+from ase.data import covalent_radii
+from ase.data.vdw_alvarez import vdw_radii
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
@@ -21,6 +23,7 @@ ACCURACY_eV_per_A = RowWeights.scales['forces']
 FURTHEST_A = 9.0  # atoms missing beyond that are not felt
 MOVED_A = 0.6  # an atom of the frame that was relaxed is not missing
 N_SHELLS = 64
+SILICON, SILANE = 14, [14, 1, 1, 1, 1]  # atomic numbers: what the laws were measured on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +94,29 @@ def core_depths(frame: FrameIndex, epicentre: int, label: LabelGeometry) -> NDAr
 def core_noise(frame: FrameIndex, epicentre: int, label: LabelGeometry) -> NDArray[np.float64]:
     """Return (n_core,) eV/Å, the noise of the label of each core atom.
 
-    0 where nothing was cut, nan for a policy that was not measured.
+    That of the law at the depth times :func:`depth_scale`. 0 where nothing was cut, nan for a policy that was not
+    measured, and for molecules with an atom whose size is not known.
     """
     n_core = int((label.shell == SHELL_CORE).sum())
     if label.is_whole_frame:
         return np.zeros(n_core)
     if label.policy not in _read_laws():
         return np.full(n_core, np.nan)
-    return noise_law(label.policy).at_depth(core_depths(frame, epicentre, label))
+    return noise_law(label.policy).at_depth(depth_scale(label) * core_depths(frame, epicentre, label))
+
+
+def depth_scale(label: LabelGeometry) -> float:
+    """Return what makes a depth in ``label`` (covalent or molecular) one in the substance that the law was measured on.
+
+    Depths count in bonds and contacts, not in Å. Covalent: silicon's covalent radius over the mean of the cluster's,
+    without hydrogen, which is no link of a network. Molecular: the mean van der Waals radius of silane over that of the
+    molecules (Alvarez, Dalton Trans. 42, 8617 (2013)), nan where one is not known.
+    """
+    numbers = label.atoms.numbers[label.parents >= 0]
+    if label.policy == 'molecular':
+        return float(vdw_radii[SILANE].mean() / vdw_radii[numbers].mean())
+    links = numbers[numbers != 1] if (numbers != 1).any() else numbers
+    return float(covalent_radii[SILICON] / covalent_radii[links].mean())
 
 
 def noise_weight(noise_eV_per_A: ArrayLike) -> NDArray[np.float64]:
