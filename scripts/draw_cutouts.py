@@ -14,6 +14,7 @@ from aiida_pyacemaker.science.config import CutoutConfig
 from aiida_pyacemaker.science.cutout import LabelTheory
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest, LabelGeometry
 from aiida_pyacemaker.science.cutout.policies import POLICIES
+from aiida_pyacemaker.science.dft.pseudo_hydrogen import cap_charge
 from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE, SHELL_FROZEN
 from aiida_pyacemaker.science.images import index_frame
 
@@ -23,7 +24,9 @@ SHELLS = {
     SHELL_BUFFER: ('#5b8db8', 'buffer'),
     SHELL_CAP: ('#d9d9d9', 'cap'),
 }
+FRACTIONAL = {1.25: ('#e58fb5', 'cap of 1.25 e, on Ga'), 0.75: ('#7cc48a', 'cap of 0.75 e, on As')}
 ONE_ATOM = CutoutConfig(core_radius=0.0)
+THEORY = LabelTheory(cap_charges={31: cap_charge(3, 4), 33: cap_charge(5, 4)})
 VIEW = np.radians([-78.0, 12.0])  # about x, then about y
 
 
@@ -53,11 +56,13 @@ def make_cases() -> dict[str, tuple[str, Atoms, int, CutoutConfig]]:
     del vacancy[100]
     aluminium = bulk('Al', 'fcc', a=4.05, cubic=True) * (5, 5, 5)
     aluminium += Atoms('Al', positions=[aluminium.positions[250] + [2.025, 0, 0]])
+    arsenide = bulk('GaAs', 'zincblende', a=5.65, cubic=True) * (3, 3, 3)
     magnesia = bulk('MgO', 'rocksalt', a=4.21, cubic=True) * (4, 4, 4)
     small = CutoutConfig(core_radius=0.0, max_label_atoms=70)
     layer = mx2('MoS2', size=(8, 8, 1), vacuum=6.0)
     return {
         'covalent: Si beside a vacancy': ('covalent', shake(vacancy, 0.08), beside - (beside > 100), ONE_ATOM),
+        'covalent: GaAs, fractional caps': ('covalent', shake(arsenide, 0.06), 100, ONE_ATOM),
         'molecular: water': ('molecular', water(), 186, CutoutConfig(core_radius=1.2)),
         'metal: Al, interstitial': ('metal', shake(aluminium, 0.08), 500, small),
         'ionic: MgO': ('ionic', shake(magnesia, 0.06), 200, small),
@@ -82,7 +87,12 @@ def draw_cutout(ax: object, label: LabelGeometry, title: str) -> None:
     places = rotate(label.atoms.positions)
     order = np.argsort(places[:, 2])
     sizes = 1.1 * covalent_radii[label.atoms.numbers]
-    colours = [SHELLS[int(shell)][0] for shell in label.shell]
+    electrons = THEORY.atom_electrons(label.atoms, label.shell)
+    kinds = [
+        FRACTIONAL.get(count, SHELLS[SHELL_CAP]) if shell == SHELL_CAP else SHELLS[int(shell)]
+        for shell, count in zip(label.shell, electrons, strict=True)
+    ]
+    colours = [colour for colour, _ in kinds]
     circles = EllipseCollection(
         sizes[order], sizes[order], np.zeros(len(order)), units='x', offsets=places[order, :2],
         offset_transform=ax.transData, facecolors=[colours[row] for row in order], edgecolors='#333333', linewidths=0.4,
@@ -108,9 +118,9 @@ def main(path: str) -> None:
     from matplotlib import pyplot
     from matplotlib.lines import Line2D
 
-    figure, axes = pyplot.subplots(2, 4, figsize=(11, 6))
+    figure, axes = pyplot.subplots(3, 3, figsize=(9, 9))
     for ax, (title, (policy, frame, epicentre, config)) in zip(axes.flat, make_cases().items(), strict=False):
-        request = CutRequest(frame=index_frame(frame), epicentre=epicentre, config=config, theory=LabelTheory())
+        request = CutRequest(frame=index_frame(frame), epicentre=epicentre, config=config, theory=THEORY)
         draw_cutout(ax, POLICIES[policy](request), title)
     handles = [
         Line2D(
@@ -123,7 +133,7 @@ def main(path: str) -> None:
             markeredgecolor='#333333',
             label=name,
         )
-        for colour, name in SHELLS.values()
+        for colour, name in [*SHELLS.values(), *FRACTIONAL.values()]
     ]
     axes.flat[-1].legend(handles=handles, loc='center', frameon=False, fontsize=9)
     axes.flat[-1].axis('off')
