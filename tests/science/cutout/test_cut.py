@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
 
 from aiida_pyacemaker.science.ace import build_potential, evaluate
 from aiida_pyacemaker.science.config import CutoutConfig, FitConfig
 from aiida_pyacemaker.science.cutout import RejectedCutoutError, Workbench, cut_out
 from aiida_pyacemaker.science.cutout.acceptance import check_label_geometry, check_training_geometry, evaluate_frame
-from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
+from aiida_pyacemaker.science.cutout.label_geometry import CutRequest, LabelGeometry
 from aiida_pyacemaker.science.cutout.policies.covalent import cut_covalent
+from aiida_pyacemaker.science.cutout.relaxation import relax_boundary
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.cutout.training_geometry import build_training_geometry
 from aiida_pyacemaker.science.frames import SHELL_BUFFER, SHELL_CAP, SHELL_CORE
@@ -107,6 +110,42 @@ def test_displacement_limit_stops_the_relaxation_and_says_so(potential, calculat
     cutout = cut_out(Workbench.prepare(hot_silicon(2), potential, calculator), 11, tight)
     assert cutout.report['relaxation']['stopped'] == 'displacement'
     assert cutout.report['relaxation']['max_displacement_A'] <= 0.02
+
+
+class Pull(Calculator):
+    """A spring of 1 eV/Å² between the last atom and a place."""
+
+    implemented_properties = ('energy', 'forces')
+
+    def __init__(self, towards):
+        super().__init__()
+        self.towards = np.asarray(towards)
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        gap = self.towards - atoms.positions[-1]
+        forces = np.zeros((len(atoms), 3))
+        forces[-1] = gap
+        self.results = {'energy': float(gap @ gap) / 2, 'forces': forces}
+
+
+def test_a_cap_that_would_bind_to_a_second_atom_stops_the_relaxation():
+    """The host is 1.4 Å away, the other silicon 2.6; a cap is free to move by 1 Å, and 1.6 covalent sums are 2.3 Å."""
+    places = np.array([[0.0, 0, 0], [0, 3.4, 0], [1.0, 1.0, 0]])
+    shell = np.array([SHELL_CORE, SHELL_BUFFER, SHELL_CAP], dtype=np.int8)
+    geometry = LabelGeometry(
+        atoms=Atoms('Si2H', positions=places),
+        policy='covalent',
+        shell=shell,
+        parents=np.array([0, 1, -1]),
+        boundary=shell == SHELL_CAP,
+        report={},
+    )
+    found = relax_boundary(geometry, Pull(places[1]), CONFIG)
+    assert found.report['stopped'] == 'second bond'
+    assert 2.25 < np.linalg.norm(found.positions[2] - places[1]) < 2.5
+    away = relax_boundary(geometry, Pull([9.0, 1.0, 0]), CONFIG)
+    assert away.report['stopped'] == 'displacement'
 
 
 def test_overlap_is_rejected():

@@ -42,10 +42,10 @@ def test_crystal_gives_the_known_clusters(silicon):
     counts = [int((geometry.shell == tag).sum()) for tag in (SHELL_CORE, SHELL_FROZEN, SHELL_BUFFER, SHELL_CAP)]
     assert counts == [1, 4, 24, 36]
     small = build_label_geometry(silicon, 5, CutoutConfig(core_radius=0.0, max_label_atoms=40))
-    assert small.atoms.get_chemical_formula() == 'H12Si5'
+    assert 17 < len(small.atoms) <= 40 and (small.shell == SHELL_FROZEN).sum() == 4  # what fits of the buffer is there
     assert len(build_label_geometry(silicon, 5, CutoutConfig()).atoms) <= 130  # what nobody set must work for silicon
     wide = build_label_geometry(silicon, 5, CutoutConfig(core_radius=2.5, max_label_atoms=71))
-    assert wide.atoms.get_chemical_formula() == 'H36Si29' and (wide.shell == SHELL_CORE).sum() == 5
+    assert 65 <= len(wide.atoms) <= 71 and (wide.shell == SHELL_CORE).sum() == 5
 
 
 def test_the_weak_bonds_of_a_glass_stay_with_the_core():
@@ -71,7 +71,7 @@ def test_positions_of_the_frame_are_kept_and_caps_lie_on_the_cut_bonds(silicon):
     assert np.allclose(hosts, covalent_radii[14] + covalent_radii[1], atol=1e-9)
 
 
-def test_every_boundary_atom_but_the_almost_bonded_holds_on_by_two_bonds(silicon):
+def test_every_atom_but_the_almost_bonded_holds_on_by_a_bond(silicon):
     for seed in range(6):
         geometry = build_label_geometry(rattled(silicon, 0.15, seed), seed, ONE_ATOM)
         real = geometry.atoms[geometry.parents >= 0]
@@ -80,7 +80,7 @@ def test_every_boundary_atom_but_the_almost_bonded_holds_on_by_two_bonds(silicon
         near = real.get_distances(int(np.flatnonzero(geometry.shell == SHELL_CORE)[0]), range(len(real)))
         is_bonded = near < ALMOST_BONDED * 2.6 * covalent_radii[14]
         free = (geometry.shell[geometry.parents >= 0] == SHELL_BUFFER) & ~is_bonded
-        assert n_bonds[free].min() >= 2
+        assert n_bonds[free].min() >= 1
         assert len(geometry.atoms) <= ONE_ATOM.max_label_atoms
 
 
@@ -116,13 +116,27 @@ def test_without_passivation_there_are_no_caps(silicon):
     assert geometry.atoms.get_chemical_formula() == 'Si29'
 
 
-def test_lonely_atoms_are_bridged_or_dropped():
-    """A ring 0-1-2-3 is closed by its bridge 3; atom 4 on a tail lost three bonds and has no bridge."""
+def test_lonely_atoms_are_bridged_and_only_what_holds_on_to_nothing_is_dropped():
+    """A ring 0-1-2-3 is closed by its bridge 3; 4, on a tail, lost three bonds and stays; 8 is bonded to none."""
     neighbours = [
         np.array(row) for row in ([1, 3], [0, 2, 4], [1, 3], [0, 2], [1, 5, 6, 7], [4, 8], [4, 8], [4, 8], [5, 6, 7])
     ]
-    assert close_boundary({0, 1, 2, 4}, {0}, neighbours, max_atoms=50) == {0, 1, 2, 3}
-    assert 4 in close_boundary({0, 1, 2, 4}, {0, 4}, neighbours, max_atoms=50)
+    assert close_boundary({0, 1, 2, 4}, {0}, neighbours, max_atoms=50) == {0, 1, 2, 3, 4}
+    assert close_boundary({0, 1, 2, 8}, {0}, neighbours, max_atoms=50) == {0, 1, 2, 3}
+    assert 8 in close_boundary({0, 1, 2, 8}, {0, 8}, neighbours, max_atoms=50)
+
+
+def test_the_buffer_of_a_glass_is_not_left_out_for_its_cut_bonds():
+    """The core feels the loss of what is within the buffer more than three caps on it."""
+    frame = silicon_amorphous()
+    longest = 2.6 * covalent_radii[14]
+    for epicentre in (3, 5, 12):
+        geometry = build_label_geometry(frame, epicentre, CutoutConfig(core_radius=0.0, buffer_radius=3.0))
+        frozen = np.flatnonzero(frame.get_distances(epicentre, range(len(frame)), mic=True) < longest)
+        gaps = np.array([frame.get_distances(row, range(len(frame)), mic=True) for row in frozen]).min(axis=0)
+        near = np.flatnonzero(gaps <= 3.0)
+        bonds = [(frame.get_distances(row, near, mic=True) < longest).sum() - 1 for row in near]
+        assert set(near[np.array(bonds) > 0].tolist()) <= set(geometry.parents.tolist())
 
 
 def test_clashing_caps_merge_and_parity_takes_the_weakest_bond_of_a_crowded_atom():

@@ -51,18 +51,20 @@ def cut_bonds(members: set[int], neighbours: Neighbours) -> list[tuple[int, int]
 def close_boundary(members: set[int], protected: set[int], neighbours: Neighbours, *, max_atoms: int) -> set[int]:
     """Return ``members`` with a boundary that caps can close.
 
-    1. A terminal atom (one bond) outside goes with its host. 2. While an atom has lost ``LONELY_CUTS`` bonds or more,
-    or lost some and holds on by a single one, the outside atoms that bridge it to another member are added, as long as
-    atoms and cut bonds together stay within ``max_atoms``. 3. What is still that lonely is dropped, unless it is
-    ``protected`` (core, first neighbours and what is almost one).
+    1. A terminal atom (one bond) outside goes with its host. 2. A member without a bond to another is dropped, unless
+    it is ``protected`` (core, first neighbours and what is almost one). 3. While an atom has lost ``LONELY_CUTS`` bonds
+    or more, or lost some and holds on by a single one, the outside atoms that bridge it to another member are added, as
+    long as atoms and cut bonds together stay within ``max_atoms``. 4. Of what was added, what is still that lonely is
+    dropped. A member with three caps is kept: the gap that it would leave is felt by the core, the caps hardly are.
     """
-    kept = set(members)
+    wanted = {row for row in members if row in protected or any(int(other) in members for other in neighbours[row])}
+    kept = set(wanted)
     while bridges := _bridges(kept, neighbours):
         grown = kept | bridges
         if len(grown) + len(cut_bonds(grown, neighbours)) > max_atoms:
             break
         kept = grown
-    while lonely := {row for row in _lonely(kept, neighbours) if row not in protected}:
+    while lonely := _lonely(kept, neighbours) - wanted:
         kept -= lonely
     return kept | {other for _, other in cut_bonds(kept, neighbours) if len(neighbours[other]) == 1}
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixAtoms
+from ase.data import covalent_radii
 from ase.optimize import BFGS
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from ..config import CutoutConfig
 from ..frames import SHELL_BUFFER, SHELL_CAP
 from .label_geometry import LabelGeometry, RejectedCutoutError
 
 CAP_FREEDOM = 2.0  # a cap may move this many times further than an atom of the frame
+KEPT_OFF = 1.6  # in covalent sums, what a cap may come to an atom that it does not cap: nearer, it binds to it
+NEARER_A = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,8 @@ def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: Cuto
 
     The force on the core depends on its second shell: moving that gives a force of another environment than the one
     the student learns from. No atom of the frame ends further than ``max_displacement`` (Å) from where MD had it, no
-    cap further than twice that: the last step within the limit is kept and the report says ``stopped: displacement``.
+    cap further than twice that, and no cap comes near a second atom, as to bind to it (it would change what the core
+    feels): the last step within the limits is kept and the report says ``stopped: displacement`` or ``second bond``.
     A force that is not finite rejects the cutout.
     """
     atoms = geometry.atoms.copy()
@@ -51,6 +56,9 @@ def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: Cuto
         if np.any(np.linalg.norm(atoms.positions - start, axis=1) > limit):
             stopped = 'displacement'
             break
+        if _binds_again(geometry, atoms.positions):
+            stopped = 'second bond'
+            break
         kept, taken, largest = atoms.positions.copy(), step, _largest_force(atoms)
         if converged:
             stopped = 'fmax'
@@ -67,6 +75,21 @@ def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: Cuto
             'max_cap_displacement_A': float(moved[is_cap].max(initial=0.0)),
         },
     )
+
+
+def _binds_again(geometry: LabelGeometry, positions: NDArray[np.float64]) -> bool:
+    """Say whether a cap came nearer than ``KEPT_OFF`` to an atom other than its host, the nearest at first.
+
+    One that was that near from the start may stay so, not come ``NEARER_A`` closer.
+    """
+    caps, others = np.flatnonzero(geometry.shell == SHELL_CAP), np.flatnonzero(geometry.shell != SHELL_CAP)
+    if not len(caps):
+        return False
+    radii = covalent_radii[geometry.atoms.numbers]
+    reach = KEPT_OFF * (radii[caps][:, None] + radii[others])
+    before, after = (cdist(places[caps], places[others]) for places in (geometry.atoms.positions, positions))
+    is_host = np.arange(len(others)) == before.argmin(axis=1)[:, None]
+    return bool(np.any(~is_host & (after < np.minimum(reach, before - NEARER_A))))
 
 
 def _largest_force(atoms: object) -> float:
