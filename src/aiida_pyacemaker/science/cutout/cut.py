@@ -38,6 +38,10 @@ SMALLER_CORE = 0.75  # of the radius that was too large
 ONE_ATOM_A = 2.0  # below it a core is one atom
 
 
+class SmallerCellError(RejectedCutoutError):
+    """A frame with no more atoms than its cutout: it is labelled whole."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cutout:
     """Both geometries of one cutout and the numbers of its acceptance.
@@ -117,9 +121,10 @@ def cut_out(bench: Workbench, epicentre: int, config: CutoutConfig) -> Cutout:
     """Return the accepted cutout about atom ``epicentre``.
 
     The policy is the one asked for, or that of the bonding around the atom (``report['why']``). What one rejects, the
-    next one tries while ``config.fallback`` is on, at last the first one with a smaller core if that was too large;
-    ``report['tried']`` has each with its reason, ``report['core_radius_A']`` the core that was taken. The whole frame
-    is taken where its SCF costs at most ``config.whole_frame_cost_ratio`` times the cutout's: ``report['cost']``.
+    next one tries while ``config.fallback`` is on, at last the first one with a smaller core if that was too large; a
+    frame that is smaller than its cutout is taken whole before anything else is tried. ``report['tried']`` has each
+    with its reason, ``report['core_radius_A']`` the core that was taken. The whole frame is taken where its SCF costs
+    at most ``config.whole_frame_cost_ratio`` times the cutout's: ``report['cost']``.
     Raises :class:`RejectedCutoutError` with all reasons, in ``tried`` one by one.
     """
     request = CutRequest(frame=bench.index, epicentre=epicentre, config=config, theory=bench.theory)
@@ -133,11 +138,15 @@ def cut_out(bench: Workbench, epicentre: int, config: CutoutConfig) -> Cutout:
             cutout = _cut_with(bench, smaller, policy)
         except RejectedCutoutError as error:
             tried.append({'policy': policy, 'reason': str(error)})
+            if isinstance(error, SmallerCellError):
+                attempts.sort(key=lambda attempt: attempt[0] != 'whole_frame')
             if isinstance(error, TooLargeError) and config.fallback and radius > 0 and policy == order[0]:
                 attempts.append((policy, SMALLER_CORE * radius if SMALLER_CORE * radius > ONE_ATOM_A else 0.0))
         else:
             report = {'policy': cutout.policy, 'why': why, 'tried': tried, 'core_radius_A': radius, **cutout.report}
             return replace(cutout, report=report)
+    if config.policy == 'auto':
+        tried.insert(0, {'policy': 'auto', 'reason': why})
     raise RejectedCutoutError('; '.join(f'{row["policy"]}: {row["reason"]}' for row in tried), tried)
 
 
@@ -145,7 +154,7 @@ def _cut_with(bench: Workbench, request: CutRequest, policy: str) -> Cutout:
     """Return the cutout that one policy makes, or the whole frame where that is hardly dearer."""
     label = POLICIES[policy](request)
     if not label.is_whole_frame and int((label.parents >= 0).sum()) >= len(bench.frame):
-        raise RejectedCutoutError(f'the cell ({len(bench.frame)} atoms) is smaller than the cutout')
+        raise SmallerCellError(f'the cell ({len(bench.frame)} atoms) is smaller than the cutout')
     label, cost = _cheaper(bench, request, label)
     training = _training_geometry(bench, request, label)
     student = check_training_geometry(bench.index, training, bench.potential, student=bench.student)

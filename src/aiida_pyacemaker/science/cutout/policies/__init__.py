@@ -23,8 +23,7 @@ POLICIES: Mapping[str, Policy] = {
     'surface': cut_surface,
     'whole_frame': cut_nothing,
 }
-# what is tried after the way that belongs to a class of bonding; nothing is right for a mixed one but all of it
-NEXT = {'covalent': (), 'molecular': ('covalent',), 'metal': (), 'ionic': (), 'mixed': ()}
+SLABS = ('covalent', 'metal', 'ionic')
 
 __all__ = ['POLICIES', 'Bonding', 'Policy', 'can_be_covalent', 'choose_order']
 
@@ -33,20 +32,23 @@ def choose_order(request: CutRequest) -> tuple[tuple[str, ...], str]:
     """Return the policies to try, one after the other, and why.
 
     As asked, or by the bonding around the epicentre. A slab is cut as a surface, but for one of molecules, which are
-    whole anywhere. With ``fallback`` further ones follow, the whole frame last; a mixed neighbourhood has nothing else.
+    whole anywhere. With ``fallback`` the whole frame follows; a mixed neighbourhood, or a metal or ionic solid that
+    ends in two directions or three, has nothing else.
     """
     config = request.config
     if config.policy != 'auto':
         order: tuple[str, ...] = (config.policy,)
         return (_with_whole_frame(order) if config.fallback else order), 'asked for'
     bonding = classify(request)
+    why = f'{bonding.kind}: {bonding.why}'
     own = () if bonding.kind == 'mixed' else (bonding.kind,)
-    if bonding.is_slab and bonding.kind in ('covalent', 'metal', 'ionic'):
+    if bonding.n_open == 1 and bonding.kind in SLABS:
+        why += ', a slab'
         own = ('surface', *(own if bonding.kind == 'covalent' else ()))
-    why = f'{bonding.kind}: {bonding.why}{", a slab" if bonding.is_slab else ""}'
-    if config.fallback or not own:
-        return _with_whole_frame((*own, *NEXT[bonding.kind])), why
-    return own[:1], why
+    elif bonding.n_open and bonding.kind in ('metal', 'ionic'):
+        why += f', with vacuum in {bonding.n_open} directions: no periodic box'
+        own = ()
+    return (_with_whole_frame(own) if config.fallback or not own else own[:1]), why
 
 
 def _with_whole_frame(order: tuple[str, ...]) -> tuple[str, ...]:

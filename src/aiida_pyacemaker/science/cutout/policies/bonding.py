@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from ...images import Images, bonded_neighbours, images_near, longest_bond
 from ..charges import NOBLE, NONMETALS, electronegativity
 from ..label_geometry import CutRequest
+from .pieces import OPEN_SHELL, REACH_BONDS, Pieces, components, find_pieces, name_if_open
 
 MARGIN_BONDS = 2
+FURTHER_BONDS = 4  # more that is looked at, a time, to find the end of a molecule
 SMALLEST_LOOK_A = 8.0  # less does not tell a molecule at the rim from a network
 IONIC_DIFFERENCE = 1.45  # on Pauling's scale: AlN is below, SnO2 above
 IONIC_DIFFERENCE_OXIDES = 1.0  # oxides and halides: AgBr is above
@@ -27,31 +27,33 @@ PURE_METAL, SOME_METAL = 0.5, 0.1  # of the metal atoms, those without a nonmeta
 
 @dataclass(frozen=True, kw_only=True)
 class Bonding:
-    """The class of a neighbourhood and why: covalent, molecular, metal, ionic or mixed; and whether it is a slab."""
+    """The class of a neighbourhood and why: covalent, molecular, metal, ionic or mixed; and how many directions end."""
 
     kind: str
     why: str
-    is_slab: bool = False
+    n_open: int = 0
 
 
 def classify(request: CutRequest) -> Bonding:
-    """Return the bonding class of what lies within core and buffer of the epicentre, two bonds further at most."""
+    """Return the bonding class of what lies within core and buffer of the epicentre, two bonds further at most.
+
+    Pieces of nonmetals are followed until they end, or have more than ``max_label_atoms``: these are networks.
+    """
     config, frame = request.config, request.frame
     inner = max(config.core_radius + config.buffer_radius, SMALLEST_LOOK_A)
     bond = longest_bond(frame.elements)
     images = images_near(frame, request.epicentre, np.zeros((1, 3)), radius=inner + MARGIN_BONDS * bond)
-    is_slab = int(frame.vacuum.sum()) == 1
-    kind, why = _classify_images(images, edge=inner + (MARGIN_BONDS - 1) * bond)
-    return Bonding(kind=kind, why=why, is_slab=is_slab)
-
-
-def components(images: Images, neighbours: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
-    """Return (n,) the number of the connected piece of the bond graph that each row belongs to."""
-    counts = [len(row) for row in neighbours]
-    first = np.repeat(np.arange(len(images)), counts)
-    second = np.concatenate(neighbours) if first.size else first
-    graph = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(images), len(images)))
-    return np.asarray(connected_components(graph, directed=False)[1])
+    edge = inner + (MARGIN_BONDS - 1) * bond
+    n_open = int(frame.vacuum.sum())
+    is_nonmetal = np.array([chemical_symbols[number] in NONMETALS for number in images.numbers])
+    if not is_nonmetal.any():
+        kind, why = 'metal', 'metals only'
+    elif is_nonmetal.all():
+        kind, why = _classify_nonmetals(*_follow_pieces(request, edge, bond), edge)
+    else:
+        inside = np.flatnonzero(np.linalg.norm(images.positions, axis=1) <= edge)
+        kind, why = _classify_compound(images, bonded_neighbours(images), is_nonmetal, inside)
+    return Bonding(kind=kind, why=why, n_open=n_open)
 
 
 def small_molecules(images: Images, neighbours: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
@@ -66,42 +68,36 @@ def small_molecules(images: Images, neighbours: tuple[NDArray[np.int64], ...]) -
     return np.where((sizes >= 2) & (sizes <= LARGEST_ADSORBATE), pieces, -1)
 
 
-def _classify_images(images: Images, *, edge: float) -> tuple[str, str]:
-    """Return class and reason; pieces of the bond graph that reach beyond ``edge`` (Å) go on for ever."""
-    neighbours = bonded_neighbours(images)
-    is_nonmetal = np.array([chemical_symbols[number] in NONMETALS for number in images.numbers])
-    distances = np.linalg.norm(images.positions, axis=1)
-    if not is_nonmetal.any():
-        return 'metal', 'metals only'
-    if is_nonmetal.all():
-        return _classify_nonmetals(images, components(images, neighbours), distances, edge)
-    inside = np.flatnonzero(distances <= edge)
-    return _classify_compound(images, neighbours, is_nonmetal, inside)
-
-
-def _classify_nonmetals(
-    images: Images, pieces: NDArray[np.int64], distances: NDArray[np.float64], edge: float
-) -> tuple[str, str]:
-    endless = np.unique(pieces[distances > edge])
-    near = np.unique(pieces[distances <= edge])
-    in_network = np.isin(pieces, endless) & np.isin(pieces, near)
-    finite = ~np.isin(pieces, endless)
-    if not in_network.any() or not _is_network(pieces, in_network, distances, edge):
+def _classify_nonmetals(images: Images, pieces: Pieces, edge: float) -> tuple[str, str]:
+    """Return class and reason of nonmetals by the pieces that come within ``edge`` (Å)."""
+    inside = np.unique(pieces.of_row[np.linalg.norm(images.positions, axis=1) <= edge])
+    finite = inside[~pieces.endless[inside]]
+    if len(finite) == len(inside):
+        formulas = {name_if_open(images.numbers[pieces.rows(piece)]) for piece in inside} - {''}
+        if formulas:
+            return 'mixed', f'{", ".join(sorted(formulas))} {OPEN_SHELL}'
         return 'molecular', 'pieces that are bonded to nothing else'
-    foreign = set(images.numbers[finite].tolist()) - set(images.numbers[in_network].tolist())
+    in_network = np.isin(pieces.of_row, inside[pieces.endless[inside]])
+    in_molecules = np.isin(pieces.of_row, finite)
+    foreign = set(images.numbers[in_molecules].tolist()) - set(images.numbers[in_network].tolist())
     if foreign:
         names = ', '.join(sorted(chemical_symbols[number] for number in foreign))
         return 'mixed', f'molecules with {names} beside a covalent network'
     return 'covalent', 'a network of nonmetals'
 
 
-def _is_network(
-    pieces: NDArray[np.int64], in_network: NDArray[np.bool_], distances: NDArray[np.float64], edge: float
-) -> bool:
-    """Say whether a piece that leaves the sphere also comes from deep inside it: molecules at the rim only touch it."""
-    return any(
-        np.ptp(distances[pieces == piece]) > edge / 2 for piece in np.unique(pieces[in_network & (distances <= edge)])
-    )
+def _follow_pieces(request: CutRequest, edge: float, bond: float) -> tuple[Images, Pieces]:
+    """Return images as far as every piece that comes within ``edge`` (Å) is known to end or to be too large."""
+    reach = edge + REACH_BONDS * bond
+    while True:
+        images = images_near(request.frame, request.epicentre, np.zeros((1, 3)), radius=reach)
+        pieces = find_pieces(
+            images, bonded_neighbours(images), rim=reach - REACH_BONDS * bond, limit=request.config.max_label_atoms
+        )
+        inside = np.linalg.norm(images.positions, axis=1) <= edge
+        if not pieces.unfinished[pieces.of_row[inside]].any():
+            return images, pieces
+        reach += FURTHER_BONDS * bond
 
 
 def _classify_compound(
