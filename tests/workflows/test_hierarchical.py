@@ -51,6 +51,7 @@ def test_bad_nodes_are_refused_before_submission(
 ):
     """Codes, elements and structures are held against each other when the process is made."""
     copper = AtomicDatasetData.from_atoms(bulk('Cu', 'fcc', a=3.6, cubic=True))
+    large = AtomicDatasetData.from_atoms(bulk('Si', 'diamond', a=5.43, cubic=True) * 3)
     both = {'target_force_error': 0.1, 'threshold_call_dft': 4.0}
     cases = [
         ({'pseudos': {'Si': pseudos['Si']}}, ('pw.pseudos', 'no H')),
@@ -64,6 +65,13 @@ def test_bad_nodes_are_refused_before_submission(
         ({'overrides': {'strategy': {'thresholds': both}}}, ('target_force_error', 'both given')),
         ({'overrides': {'md': {'dump_every': 15}}}, ('md.dump_every = 15', 'check_every = 10')),
         ({'overrides': {'strategy': {'stride_steps': 15}}}, ('strategy.stride_steps = 15', 'allowed: 20 and more')),
+        (
+            {
+                'structures': {'prototypes': silicon_prototypes, 'md_structure': large},
+                'overrides': {'cutout': {'policy': 'whole_frame'}},
+            },
+            ('nothing can be cut out of frame 0 (216 atoms)', 'max_frame_atoms (200)'),
+        ),
         ({'overrides': {'dft': {'ecutwfc': None, 'ecutrho': None}}}, ('dft.ecutwfc', 'no installed family')),
     ]
     single = TeacherModelData.from_files(teacher_files[:1], source='here', licence='MIT')

@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, graphene, molecule
-from cutout_parents import pack, random_student, shaken, water
+from ase.spacegroup import crystal
+from cutout_parents import (
+    magnesia_with_vacancies,
+    pack,
+    random_student,
+    shaken,
+    silicon_with_vacancy,
+    water,
+    water_on_copper,
+)
 
 from aiida_pyacemaker.science.config import CutoutConfig
-from aiida_pyacemaker.science.cutout import LabelTheory, RejectedCutoutError, Workbench, cut_out
+from aiida_pyacemaker.science.cutout import LabelTheory, RejectedCutoutError, Workbench, cut_out, find_uncuttable
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest
 from aiida_pyacemaker.science.cutout.policies import POLICIES, choose_order
 from aiida_pyacemaker.science.frames import SHELL_CORE
@@ -188,3 +197,23 @@ def test_far_from_the_edge_a_large_frame_costs_what_a_small_one_does():
     ]
     labels = [POLICIES['molecular'](each) for each in request]
     assert np.allclose(labels[0].atoms.positions, labels[1].atoms.positions)
+
+
+def magnetite():
+    """Fe3O4, the inverse spinel: iron of two oxidation states."""
+    places = [(0.125, 0.125, 0.125), (0.5, 0.5, 0.5), (0.2549,) * 3]
+    cell = crystal(('Fe', 'Fe', 'O'), places, spacegroup=227, setting=2, cellpar=[8.396] * 3 + [90] * 3)
+    return shaken(cell * (2, 2, 2), 0.04)
+
+
+def test_what_cannot_be_cut_is_known_before_anything_is_run():
+    settings = CutoutConfig()
+    for frame in (water(), silicon_with_vacancy(), magnesia_with_vacancies()):
+        assert find_uncuttable(frame, settings) == {}
+    salt = find_uncuttable(ammonium_chloride(), settings)
+    assert set(salt) == {'N', 'H', 'Cl'} and 'ion or a radical' in salt['Cl']
+    assert find_uncuttable(ammonium_chloride(), CutoutConfig(max_frame_atoms=400)) == {}
+    mixed = find_uncuttable(magnetite(), settings)
+    assert set(mixed) == {'Fe', 'O'} and 'no oxidation states make the frame neutral' in mixed['O']
+    adsorbed = find_uncuttable(water_on_copper(), CutoutConfig(max_frame_atoms=50))
+    assert 'a metal beside molecules' in adsorbed['O']

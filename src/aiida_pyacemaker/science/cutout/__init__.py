@@ -2,6 +2,7 @@
 
 from .cut import Cutout, RejectedCutoutError, Workbench, cap_elements, cap_pseudos, cut_out
 from .epicentres import Epicentre, EpicentreRule, choose_epicentres, gather_epicentres
+from .prospects import find_uncuttable
 from .theory import LabelTheory
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     'cap_pseudos',
     'choose_epicentres',
     'cut_out',
+    'find_uncuttable',
     'gather_epicentres',
 ]

@@ -145,7 +145,7 @@ def cut_out(bench: Workbench, epicentre: int, config: CutoutConfig) -> Cutout:
         else:
             report = {'policy': cutout.policy, 'why': why, 'tried': tried, 'core_radius_A': radius, **cutout.report}
             return replace(cutout, report=report)
-    if config.policy == 'auto':
+    if config.policy == 'auto' and order == ('whole_frame',):
         tried.insert(0, {'policy': 'auto', 'reason': why})
     raise RejectedCutoutError('; '.join(f'{row["policy"]}: {row["reason"]}' for row in tried), tried)
 

@@ -12,7 +12,7 @@ from ...data.ace_potential import AcePotentialData
 from ...data.dataset import AtomicDatasetData
 from ...data.teacher import TeacherModelData
 from ...science import config
-from ...science.cutout import cap_elements, cap_pseudos
+from ...science.cutout import cap_elements, cap_pseudos, find_uncuttable
 from ...science.md.checks import check_box, check_intervals, check_stride
 from ..dft.ports import add_pw_ports, validate_pseudos
 from ..dft.scf_inputs import find_cutoffs
@@ -106,7 +106,21 @@ def _check_structures(inputs: dict[str, Any]) -> str | None:
         for port in ('prototypes', 'md_structure', 'held_out_structure')
         if port in inputs
     )
-    return next((message for message in messages if message), None)
+    return next((message for message in messages if message), None) or _check_prospects(inputs)
+
+
+def _check_prospects(inputs: dict[str, Any]) -> str | None:
+    """Refuse a structure of which nothing could ever be labelled: else the first halt of its MD would tell."""
+    settings = config.CutoutConfig.model_validate(inputs['cutout'].get_dict())
+    for row, frame in enumerate(inputs['md_structure'].iter_ase() if 'md_structure' in inputs else ()):
+        found = find_uncuttable(frame, settings)
+        if set(found) == set(frame.get_chemical_symbols()):
+            why = '; '.join(sorted(set(found.values())))
+            return (
+                f'md_structure: nothing can be cut out of frame {row} ({len(frame)} atoms): {why}; give a frame of at '
+                f'most cutout.max_frame_atoms ({settings.max_frame_atoms}), raise that, or set cutout.policy'
+            )
+    return None
 
 
 def count_starts(inputs: Mapping[str, Any]) -> int:
