@@ -214,6 +214,10 @@ def make_jobs() -> Iterator[Job]:
     yield from smallest('si63_rattled')
     yield from smallest('si63_vacancy')
     yield from silicon_spins('si63_vacancy', 1)
+    for parent in ('si63_rattled', 'si63_vacancy', 'si64_amorphous'):
+        yield from relaxations(parent, range(2, 63, 6), 'core0_buffer1')
+    for parent, atoms in {**SILICON_EPICENTRES, 'si63_rattled': (31, 2, 14)}.items():
+        yield from relaxations(parent, atoms, 'core0_buffer3')
     for parent, atoms in SILICON_EPICENTRES.items():
         yield from silicon_sizes(parent, atoms[0], ('core0_buffer1', 'core0_buffer3', 'core4_buffer3'))
         yield from silicon_caps(parent, atoms[0])
@@ -226,6 +230,13 @@ def make_jobs() -> Iterator[Job]:
         for atom in atoms:
             yield from silicon_sizes(parent, atom, SIZES)
         yield Job(parent=parent, atom=atoms[0], label='core4_buffer3_all', config=WHOLE)
+
+
+def relaxations(parent: str, atoms: Iterable[int], size: str) -> Iterator[Job]:
+    """Yield cutouts with caps as placed, as the teacher moves them, and as it does within a third of the way."""
+    for atom in atoms:
+        for way, change in {'_placed': PLACED, '': {}, '_limited': {'max_displacement': 0.15}}.items():
+            yield Job(parent=parent, atom=atom, label=f'{size}{way}', config={**SIZES[size], **change})
 
 
 def smallest(parent: str) -> Iterator[Job]:

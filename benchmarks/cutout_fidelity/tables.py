@@ -146,7 +146,7 @@ def read_rows(name: str) -> list[Row]:
 
 def is_plain(row: Row) -> bool:
     """Say whether a cutout is what the factory makes, caps relaxed or not; the others try something out."""
-    return not any(word in row['label'] for word in ('caps', 'vacuum', 'odd', 'relaxed'))
+    return not any(word in row['label'] for word in ('caps', 'vacuum', 'odd', 'relaxed', 'limited'))
 
 
 def fit_law(atoms: Iterable[Row]) -> Row:
