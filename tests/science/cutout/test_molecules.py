@@ -188,6 +188,12 @@ def test_a_free_particle_of_metal_has_no_box():
     assert order_of(fcc111('Cu', (6, 6, 3), vacuum=8.0))[0] == ('surface', 'whole_frame')
 
 
+def test_atoms_squeezed_together_are_no_network_of_bonds():
+    """Xenon at 3.5 Å, as iodine in its crystal, is closer than 1.3 covalent sums; caps would be wrong."""
+    order, why = order_of(shaken(bulk('Xe', 'fcc', a=4.9, cubic=True) * (4, 4, 4), 0.02))
+    assert order == ('whole_frame',) and 'contacts of Xe' in why
+
+
 def test_far_from_the_edge_a_large_frame_costs_what_a_small_one_does():
     """Nothing but the neighbourhood is looked at: 10 times the molecules give the same label."""
     small, large = pack('H2O', 3.1, 6), pack('H2O', 3.1, 6) * (3, 2, 2)

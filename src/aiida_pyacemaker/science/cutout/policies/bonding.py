@@ -78,11 +78,13 @@ def _classify_nonmetals(images: Images, pieces: Pieces, edge: float) -> tuple[st
             return 'mixed', f'{", ".join(sorted(formulas))} {OPEN_SHELL}'
         return 'molecular', 'pieces that are bonded to nothing else'
     in_network = np.isin(pieces.of_row, inside[pieces.endless[inside]])
+    network = {chemical_symbols[number] for number in images.numbers[in_network]}
+    if not can_be_covalent(network):
+        return 'mixed', f'contacts of {", ".join(sorted(network))} that are as short as bonds'
     in_molecules = np.isin(pieces.of_row, finite)
-    foreign = set(images.numbers[in_molecules].tolist()) - set(images.numbers[in_network].tolist())
+    foreign = {chemical_symbols[number] for number in images.numbers[in_molecules]} - network
     if foreign:
-        names = ', '.join(sorted(chemical_symbols[number] for number in foreign))
-        return 'mixed', f'molecules with {names} beside a covalent network'
+        return 'mixed', f'molecules with {", ".join(sorted(foreign))} beside a covalent network'
     return 'covalent', 'a network of nonmetals'
 
 
