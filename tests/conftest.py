@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,20 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 import pytest
 from ase.build import bulk
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 pytest_plugins = ['aiida.tools.pytest_fixtures']
 
 ROOT = Path(__file__).parents[1]
 TEACHERS = ROOT / 'examples' / 'silicon' / 'teachers'
+
+
+@event.listens_for(Engine, 'connect')
+def wait_for_no_disk(connection, _):
+    """A profile of a test need not survive a power cut: waiting for the disk at each commit took a fifth of a test."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute('PRAGMA synchronous = OFF')
 
 
 def find_program(name):
