@@ -135,15 +135,16 @@ def test_a_halted_segment_names_its_excursion_and_the_restart_before_it(tmp_path
     evaluator = Table([quiet, quiet, over, quiet, quiet, over, over, over])
     atoms = Atoms('Cu4', positions=np.eye(4, 3) * 4.0, cell=[8.0] * 3, pbc=True)
     md = {'n_steps': 200, 'restart_every': 20, 'ensemble': 'nve', 'temperature_start_K': 1.0}
-    _, log = run_segment(tmp_path, lambda *_: evaluator, md=md, atoms=atoms)
-    record, _ = record_of(tmp_path, log, md)
+    rule = {'smooth_steps': 3}
+    _, log = run_segment(tmp_path, lambda *_: evaluator, md=md, atoms=atoms, rule=rule)
+    record, _ = record_of(tmp_path, log, md, rule)
     summary = record.summary
     assert (record.outcome, summary['last_step'], summary['excursion_start']) == ('halted', 70, 50)
     assert summary['frame_steps'][summary['learning_row']] == 50
     assert (record.restart_previous, summary['restart_previous_step']) == ('restart.b', 40)
     assert (summary['n_checks'], summary['n_checks_over_call']) == (8, 4)
     (tmp_path / 'restart.b').write_bytes((tmp_path / 'restart.b').read_bytes()[:500])
-    cut_off, _ = record_of(tmp_path, log, md)
+    cut_off, _ = record_of(tmp_path, log, md, rule)
     assert cut_off.summary['restart_previous_step'] == 0
 
 
