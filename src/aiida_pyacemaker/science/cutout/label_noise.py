@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from ..ace.weights import RowWeights
 from ..frames import SHELL_CORE
 from ..images import FrameIndex, images_near
+from .charges import electronegativity
 from .label_geometry import LabelGeometry
 
 TABLE = 'label_noise.json'
@@ -23,6 +24,7 @@ ACCURACY_eV_per_A = RowWeights.scales['forces']
 FURTHEST_A = 9.0  # atoms missing beyond that are not felt
 MOVED_A = 0.6  # an atom of the frame that was relaxed is not missing
 N_SHELLS = 64
+POLAR = 0.5  # on Pauling's scale; 0.3 in silane, 1.2 in water
 SILICON, SILANE = 14, [14, 1, 1, 1, 1]  # atomic numbers: what the laws were measured on
 
 
@@ -95,7 +97,7 @@ def core_noise(frame: FrameIndex, epicentre: int, label: LabelGeometry) -> NDArr
     """Return (n_core,) eV/Å, the noise of the label of each core atom.
 
     That of the law at the depth times :func:`depth_scale`. 0 where nothing was cut, nan for a policy that was not
-    measured, and for molecules with an atom whose size is not known.
+    measured, for molecules with an atom whose size is not known, and for polar ones.
     """
     n_core = int((label.shell == SHELL_CORE).sum())
     if label.is_whole_frame:
@@ -110,10 +112,13 @@ def depth_scale(label: LabelGeometry) -> float:
 
     Depths count in bonds and contacts, not in Å. Covalent: silicon's covalent radius over the mean of the cluster's,
     without hydrogen, which is no link of a network. Molecular: the mean van der Waals radius of silane over that of the
-    molecules (Alvarez, Dalton Trans. 42, 8617 (2013)), nan where one is not known.
+    molecules (Alvarez, Dalton Trans. 42, 8617 (2013)), nan where one is not known. Also nan for elements that make
+    polar bonds: what water leaves out has a field, that of silane hardly any.
     """
     numbers = label.atoms.numbers[label.parents >= 0]
     if label.policy == 'molecular':
+        if np.ptp(electronegativity(numbers)) > POLAR:
+            return float('nan')
         return float(vdw_radii[SILANE].mean() / vdw_radii[numbers].mean())
     links = numbers[numbers != 1] if (numbers != 1).any() else numbers
     return float(covalent_radii[SILICON] / covalent_radii[links].mean())
