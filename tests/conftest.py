@@ -28,6 +28,12 @@ def wait_for_no_disk(connection, _):
         connection.execute('PRAGMA synchronous = OFF')
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Whatever a test asks of an engine in this process, programs of later ones start with one thread and its bits."""
+    monkeypatch.setenv('OMP_NUM_THREADS', os.environ['OMP_NUM_THREADS'])
+
+
 def find_program(name):
     """Return the path of a program that was installed beside this interpreter, else of one on the search path."""
     beside = Path(sys.executable).parent / name
