@@ -83,7 +83,7 @@ def test_a_killed_sampling_takes_up_its_pieces_and_ends_in_the_same_pool(pool, f
     found, whole = Frames.load('frames.npz'), Frames.load(pool[0])
     # not to the last bit: the libraries that this process has loaded before are others than those of a fresh one
     assert np.allclose(found.positions, whole.positions, rtol=0.0, atol=1e-9)
-    assert np.array_equal(found.numbers, whole.numbers) and np.allclose(found.cell, whole.cell, rtol=0.0, atol=1e-9)
+    assert np.array_equal(found.numbers, whole.numbers) and np.allclose(found.cells, whole.cells, rtol=0.0, atol=1e-9)
 
 
 def test_elements_alone_are_enough_where_subsystems_are_asked_for(folder):
