@@ -16,7 +16,7 @@ from ..config import CutoutConfig
 from ..frames import SHELL_BUFFER, SHELL_CAP
 from .label_geometry import LabelGeometry, RejectedCutoutError
 
-CAP_FREEDOM = 2.0  # a cap may move this many times further than an atom of the frame
+CAP_FREEDOM = 0.6  # of what an atom of the frame may move; more makes labels worse (docs/cutout_fidelity.md)
 KEPT_OFF = 1.6  # in covalent sums, what a cap may come to an atom that it does not cap: nearer, it binds to it
 NEARER_A = 0.05
 
@@ -34,8 +34,9 @@ def relax_boundary(geometry: LabelGeometry, calculator: Calculator, config: Cuto
 
     The force on the core depends on its second shell: moving that gives a force of another environment than the one
     the student learns from. No atom of the frame ends further than ``max_displacement`` (Å) from where MD had it, no
-    cap further than twice that, and no cap comes near a second atom, as to bind to it (it would change what the core
-    feels): the last step within the limits is kept and the report says ``stopped: displacement`` or ``second bond``.
+    cap further than 0.6 of that from where it was put, and no cap comes near a second atom, as to bind to it (it would
+    change what the core feels): the last step within the limits is kept and the report says ``stopped: displacement``
+    or ``second bond``.
     A force that is not finite rejects the cutout.
     """
     atoms = geometry.atoms.copy()
