@@ -23,7 +23,7 @@ from aiida_pyacemaker.science.cutout.acceptance import describe_label_geometry
 from aiida_pyacemaker.science.cutout.label_geometry import CutRequest, LabelGeometry
 from aiida_pyacemaker.science.cutout.policies import POLICIES, covalent, metal
 from aiida_pyacemaker.science.cutout.policies.translations import Translations, find_translations
-from aiida_pyacemaker.science.cutout.relaxation import relax_boundary
+from aiida_pyacemaker.science.cutout.relaxation import CAP_FREEDOM, relax_boundary
 from aiida_pyacemaker.science.cutout.theory import LabelTheory
 from aiida_pyacemaker.science.frames import SHELL_CAP
 from aiida_pyacemaker.science.images import FrameIndex, index_frame
@@ -233,9 +233,9 @@ def make_jobs() -> Iterator[Job]:
 
 
 def relaxations(parent: str, atoms: Iterable[int], size: str) -> Iterator[Job]:
-    """Yield cutouts with caps as placed, as the teacher moves them, and as it does within a third of the way."""
+    """Yield cutouts with caps as placed, as the teacher moves them, and as it does when they may go 1 Å."""
     for atom in atoms:
-        for way, change in {'_placed': PLACED, '': {}, '_limited': {'max_displacement': 0.15}}.items():
+        for way, change in {'_placed': PLACED, '': {}, '_free': {'max_displacement': 1.0 / CAP_FREEDOM}}.items():
             yield Job(parent=parent, atom=atom, label=f'{size}{way}', config={**SIZES[size], **change})
 
 

@@ -146,7 +146,19 @@ def read_rows(name: str) -> list[Row]:
 
 def is_plain(row: Row) -> bool:
     """Say whether a cutout is what the factory makes, caps relaxed or not; the others try something out."""
-    return not any(word in row['label'] for word in ('caps', 'vacuum', 'odd', 'relaxed', 'limited'))
+    return not any(word in row['label'] for word in ('caps', 'vacuum', 'odd', 'relaxed', 'free'))
+
+
+def plain_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of cutouts as the factory makes them; caps as placed only where they were not moved as well."""
+    kept = [row for row in rows if is_plain(row)]
+    moved = {(row['parent'], row['atom'], row['label']) for row in kept}
+    return [
+        row
+        for row in kept
+        if not row['label'].endswith('_placed')
+        or (row['parent'], row['atom'], row['label'].removesuffix('_placed')) not in moved
+    ]
 
 
 def fit_law(atoms: Iterable[Row]) -> Row:
@@ -184,11 +196,12 @@ def fit_law(atoms: Iterable[Row]) -> Row:
 def write_law(cutouts: list[Row], atoms: list[Row]) -> dict[str, Row]:
     """Write the laws of what was measured into the package and return them."""
     laws: dict[str, Row] = {}
+    atoms, cutouts = plain_rows(atoms), plain_rows(cutouts)
     for policy in MEASURED:
-        mine = [row for row in atoms if row['policy'] == policy and is_plain(row)]
+        mine = [row for row in atoms if row['policy'] == policy]
         if len(mine) < LEAST_FORCES or len({int(2 * float(row['depth'])) for row in mine}) < LEAST_BINS:
             continue
-        full = [row for row in cutouts if row['policy'] == policy and is_plain(row) and not int(row['left_out'])]
+        full = [row for row in cutouts if row['policy'] == policy and not int(row['left_out'])]
         offset = min(float(row['rim_depth']) - float(row['buffer']) for row in full)
         laws[policy] = {**fit_law(mine), 'offset_A': round(offset, 2)}
     text = {'unit': 'eV/Å, rms of a component', 'made_by': 'benchmarks/cutout_fidelity/tables.py', 'policies': laws}
@@ -201,7 +214,7 @@ def print_laws(laws: dict[str, Row], atoms: list[Row]) -> None:
     print('\n| policy | A (eV/Å) | λ (Å) | forces | parents | scatter of bins | bins: depth (Å), error (eV/Å), forces '
           '| core atoms: measured / law (eV/Å) |\n|' + '---|' * 8)  # fmt: skip
     for policy, law in laws.items():
-        core = [row for row in atoms if row['policy'] == policy and is_plain(row) and int(row['is_core'])]
+        core = [row for row in plain_rows(atoms) if row['policy'] == policy and int(row['is_core'])]
         depth, error = (np.array([float(row[name]) for row in core]) for name in ('depth', 'error'))
         told = law['amplitude_eV_per_A'] * np.exp(-depth / law['length_A'])
         compared = f'{np.sqrt(np.mean(error**2)):.3f} / {np.sqrt(np.mean(told**2)):.3f} ({len(core)})'
@@ -253,7 +266,7 @@ def draw(atoms: list[Row], laws: dict[str, Row]) -> None:
 
     figure, ax = plt.subplots(figsize=(6, 4))
     for parent in sorted({row['parent'] for row in atoms}):
-        mine = [row for row in atoms if row['parent'] == parent and is_plain(row)]
+        mine = [row for row in plain_rows(atoms) if row['parent'] == parent]
         ax.semilogy([float(row['depth']) for row in mine], [float(row['error']) for row in mine], '.', label=parent)
     for policy, style in zip(laws, ('k-', 'k--', 'k:', 'k-.'), strict=False):
         depth = np.linspace(laws[policy]['bins'][0][0], laws[policy]['bins'][-1][0], 50)

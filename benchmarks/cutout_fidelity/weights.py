@@ -33,7 +33,7 @@ from ase.calculators.calculator import Calculator
 from jobs import TEACHERS, UNLIMITED, Job, cut_from, read_parent, replicate
 from make_parents import heat
 from numpy.typing import NDArray
-from tables import RESULTS, Row, fit_law, is_plain, read_rows
+from tables import RESULTS, Row, fit_law, plain_rows, read_rows
 from teacher_tables import law_rows
 
 from aiida_pyacemaker.science.ace import AcePotential, build_potential, evaluate_frames
@@ -190,29 +190,21 @@ def dft_setting() -> Setting:
 
 
 def dft_labels(core_only: bool) -> list[Label]:
-    """Return the labels of covalent cutouts as the factory makes them; else those of all atoms that lost no bond.
-
-    Of a cutout with caps as placed and relaxed the latter.
-    """
-    names = silicon_parents()
-    law = noise_law('covalent')
-    groups: dict[tuple[str, ...], dict[str, list[dict[str, str]]]] = {}
-    for row in read_rows('atoms.csv'):
-        if row['parent'] in names and is_plain(row) and (int(row['is_core']) or not core_only):
-            key = (row['parent'], row['atom'], row['label'].removesuffix('_placed'))
-            groups.setdefault(key, {}).setdefault(row['label'], []).append(row)
-    labels = []
-    for key, ways in groups.items():
-        rows = ways[min(ways)]
-        labels.append(
-            Label(
-                frame=names.index(key[0]),
-                rows=np.array([int(row['row']) for row in rows]),
-                forces=vectors(rows),
-                noise=law.at_depth([float(row['depth']) for row in rows]),
-            )
+    """Return the labels of covalent cutouts as the factory makes them; else those of all atoms that lost no bond."""
+    names, law = silicon_parents(), noise_law('covalent')
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in plain_rows(read_rows('atoms.csv')):
+        if row['parent'] in names and (int(row['is_core']) or not core_only):
+            groups.setdefault((row['parent'], row['atom'], row['label']), []).append(row)
+    return [
+        Label(
+            frame=names.index(key[0]),
+            rows=np.array([int(row['row']) for row in rows]),
+            forces=vectors(rows),
+            noise=law.at_depth([float(row['depth']) for row in rows]),
         )
-    return labels
+        for key, rows in groups.items()
+    ]
 
 
 def silicon_parents() -> list[str]:
