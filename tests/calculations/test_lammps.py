@@ -90,8 +90,7 @@ def potential_with_baseline(tmp_path):
 def test_a_halt_is_an_outcome_not_a_failure(inputs, potential_with_baseline):
     inputs['potential'] = potential_with_baseline
     inputs['structure'] = AtomicDatasetData.from_atoms(bulk('Cu', cubic=True, a=3.0) * (2, 2, 2)).store()
-    rule = {'threshold_danger': 1e6}
-    inputs['thresholds'] = orm.Dict(rule)
+    inputs['thresholds'] = orm.Dict({'threshold_danger': 1e6, 'smooth_steps': 3})
     outputs, node = run_get_node(LammpsCalculation, inputs)
     assert node.is_finished_ok, node.exit_message
     assert outputs['outcome'].value == 'halted'
