@@ -50,8 +50,11 @@ def process(inputs):
     return built
 
 
-def calculation(process, exit_status, *, accuracies=(), n_bands=None, message=None, parameters=None):
-    """A finished ``pw.x`` run of ``process``, as the engine would leave it: folder, output and number of bands."""
+def calculation(process, exit_status, *, accuracies=(), n_bands=None, message=None, parameters=None, linked=True):
+    """A finished ``pw.x`` run of ``process``, as the engine would leave it: folder, output and number of bands.
+
+    linked: whether its folder is an output, which a worker killed right after the upload has not written down.
+    """
     computer = process.inputs.pw.code.computer
     node = orm.CalcJobNode(computer=computer, process_type='aiida.calculations:quantumespresso.pw')
     node.set_option('resources', {'num_machines': 1, 'num_mpiprocs_per_machine': 1})
@@ -67,7 +70,7 @@ def calculation(process, exit_status, *, accuracies=(), n_bands=None, message=No
     retrieved = orm.FolderData()
     lines = [f'     estimated scf accuracy    <  {value:.8f} Ry' for value in accuracies]
     retrieved.base.repository.put_object_from_bytes('\n'.join(lines).encode(), 'aiida.out')
-    outputs = {'remote_folder': remote, 'retrieved': retrieved}
+    outputs = {'remote_folder': remote, 'retrieved': retrieved} if linked else {'retrieved': retrieved}
     if n_bands:
         outputs['output_parameters'] = orm.Dict({'number_of_bands': n_bands})
     for name, output in outputs.items():
@@ -184,6 +187,18 @@ def test_walltime_goes_on_from_the_density(process):
     assert namelists(process)[0]['startingpot'] == 'file'
     assert process.ctx.inputs.parameters['CONTROL']['restart_mode'] == 'from_scratch'
     assert process.ctx.inputs.parent_folder.uuid == stopped.outputs.remote_folder.uuid
+
+
+def test_a_run_whose_folder_was_never_linked_is_a_label_all_the_same(process):
+    parameters = process.inputs.pw.parameters.get_dict()
+    process.ctx.children = [calculation(process, 0, n_bands=8, parameters=parameters, linked=False)]
+    with process._process_scope():
+        process.results()
+    outputs = PwLabelWorkChain.spec().outputs
+    assert 'output_parameters' in process.outputs and outputs.validate(process.outputs) is None
+    stopped = calculation(process, 400, accuracies=[1e-2, 1e-3], linked=False)
+    assert process.go_on_from_density(stopped).exit_code.status == 0
+    assert 'startingpot' not in namelists(process)[0] and 'parent_folder' not in process.ctx.inputs
 
 
 def test_a_wall_time_too_short_for_one_iteration_is_no_reason_to_go_on(process):

@@ -68,6 +68,8 @@ class PwLabelWorkChain(RestartOnce, PwBaseWorkChain):
         super().define(spec)
         spec.inputs['max_iterations'].default = lambda: orm.Int(MAX_RUNS)
         spec.inputs.validator = check_structure
+        # a worker that is killed right after an upload leaves a run that never gets this output, and a good label
+        spec.outputs['remote_folder'].required = False
         # as the parent's, in fewer steps: each is a checkpoint in the database
         spec.outline(cls.setup, while_(cls.should_run_process)(cls.run_process, cls.inspect_process), cls.results)
         spec.exit_code(
@@ -140,7 +142,7 @@ class PwLabelWorkChain(RestartOnce, PwBaseWorkChain):
         if not len(read_accuracies(read_stdout(calculation))):
             self.report_error_handled(calculation, 'none: not one iteration was done within the wall time')
             return ProcessHandlerReport(True, self.exit_codes.ERROR_WALLTIME_TOO_SHORT)
-        self.set_restart_type(RestartType.FROM_CHARGE_DENSITY, calculation.outputs.remote_folder)
+        self._start_from_density(calculation)
         self.report_error_handled(calculation, 'going on from the charge density')
         return ProcessHandlerReport(True)
 
@@ -169,7 +171,7 @@ class PwLabelWorkChain(RestartOnce, PwBaseWorkChain):
             missing = predict_more_steps(read_accuracies(read_stdout(calculation)), electrons.get('conv_thr', 1e-6))
             if missing <= allowed:
                 self.ctx.extensions = self.ctx.get('extensions', 0) + 1
-                self.set_restart_type(RestartType.FROM_CHARGE_DENSITY, calculation.outputs.remote_folder)
+                self._start_from_density(calculation)
                 action = f'{missing:.0f} more steps would do: {allowed} -> {allowed} + {allowed} from the density'
                 self.report_error_handled(calculation, action)
                 return ProcessHandlerReport(True)
@@ -188,10 +190,17 @@ class PwLabelWorkChain(RestartOnce, PwBaseWorkChain):
         if not restored:
             return None
         self.ctx.raised = calculation.pk
-        self.set_restart_type(RestartType.FROM_CHARGE_DENSITY, calculation.outputs.remote_folder)
+        self._start_from_density(calculation)
         self.ctx.last_action = restored[0]
         self.report(f'Action taken: {self.ctx.last_action}, from the density of PwCalculation<{calculation.pk}>')
         return ProcessHandlerReport(True)
+
+    def _start_from_density(self, calculation: Any) -> None:
+        """Let the next run start from the density of this one, from nothing where its folder is not known."""
+        if 'remote_folder' in calculation.outputs:
+            self.set_restart_type(RestartType.FROM_CHARGE_DENSITY, calculation.outputs.remote_folder)
+        else:
+            self.set_restart_type(RestartType.FROM_SCRATCH)
 
     def _climb(self, calculation: Any) -> ProcessHandlerReport:
         """Take the next measure of the ladder that changes something."""
